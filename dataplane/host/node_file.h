@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// The node file: what both programs must know of this host before they meet. YAML, read once at
+// start; every error says file, line, what was expected and what was found. See README for a
+// commented example.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "dataplane/host/link.h"
+
+namespace rota {
+
+struct NodePort {
+  std::string name;
+  PortKind kind;
+  std::string device;   // af_xdp: interface name; pci: address; vdev: driver and arguments
+  uint32_t queues = 1;  // receive queues (AF_XDP) or upper bound (PCI); 1..64
+  bool kernel_side = true;  // pci, vdev: make a TAP for what is the kernel's
+};
+
+enum class Poll { adaptive, busy };
+enum class VipPlace { none, lo, interface };
+
+struct NodeFile {
+  std::string path;
+  std::string node;
+  std::string run_dir;    // default /run/rota/NODE
+  std::string state_dir;  // default /var/lib/rota/NODE
+  std::vector<NodePort> ports;
+  std::vector<uint32_t> worker_cores;  // one worker each
+  uint32_t main_core = 0;
+  Poll poll = Poll::adaptive;
+  uint64_t flows_ipv4 = 1'000'000;  // of the whole node, established
+  uint64_t flows_ipv6 = 250'000;
+  uint64_t flows_unproven = 65'536;
+  uint32_t service_count = 1024;  // ids below this; at most 65536
+  uint32_t backend_count = 16384;
+  std::string hugepages = "auto";  // auto, off, or a hugetlbfs mount
+  std::string flow_memory;         // file; default RUN_DIR/flows, or on the hugetlbfs mount
+  VipPlace vip_place = VipPlace::none;
+  std::string vip_interface;
+
+  std::string api_socket() const { return run_dir + "/rotad.sock"; }
+  std::string link_socket() const { return run_dir + "/dataplane.sock"; }
+  std::string bpf_dir() const { return run_dir + "/bpf"; }
+};
+
+// The parsed file, or a message for the operator.
+std::variant<NodeFile, std::string> read_node_file(const std::string& path);
+
+}  // namespace rota
