@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Owner: which worker a flow belongs to. A NIC's RSS and this software hash must agree, so it is
+// the Toeplitz hash (Microsoft RSS specification) over source address, destination address, source
+// port, destination port of the packet as the client sends it, with Rota's own key; the low 6 bits
+// choose the worker. A NIC is programmed with kRssKey and a redirection table whose entry e points
+// to worker (e mod 64) mod worker_count.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "dataplane/core/wire.h"
+
+namespace rota {
+
+inline constexpr uint32_t kOwnerSlots = 64;
+extern const std::array<uint8_t, 40> kRssKey;
+
+// The Toeplitz hash of the tuple under kRssKey. Cost: one table look-up per byte.
+uint32_t rss_hash_ipv4(Be32 source, Be32 destination, Be16 source_port, Be16 destination_port);
+uint32_t rss_hash_ipv6(const Ipv6Address& source, const Ipv6Address& destination, Be16 source_port,
+                       Be16 destination_port);
+
+struct OwnerMap {
+  uint16_t worker_count = 1;
+
+  uint16_t owner_of(uint32_t rss_hash) const {
+    return static_cast<uint16_t>((rss_hash % kOwnerSlots) % worker_count);
+  }
+};
+
+}  // namespace rota
