@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Facts: what others observed of the world, as plain values: ports (from the dataplane), routes,
+// neighbours and addresses (from netlink), health. In any order; compile() sorts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controlplane/model/model.h"
+#include "dataplane/core/snapshot.h"
+#include "dataplane/host/link.h"
+
+namespace rota {
+
+struct PortFact {
+  uint16_t index = 0;  // in the node file
+  std::string name;
+  PortKind kind = PortKind::vdev;
+  uint32_t ifindex = 0;  // of its kernel side; 0: it has none
+  MacAddress mac;
+  uint16_t mtu = 1500;
+  bool up = false;
+  friend bool operator==(const PortFact&, const PortFact&) = default;
+};
+
+// A VLAN interface on top of a port's kernel side: what is routed to it leaves tagged.
+struct VlanFact {
+  uint32_t ifindex = 0;
+  uint32_t port_ifindex = 0;
+  uint16_t vlan = 0;
+  MacAddress mac;
+  uint16_t mtu = 1500;
+  friend bool operator==(const VlanFact&, const VlanFact&) = default;
+};
+
+struct RouteHop {
+  std::optional<Address> gateway;  // absent: on-link
+  uint32_t ifindex = 0;
+  uint32_t weight = 1;
+  friend bool operator==(const RouteHop&, const RouteHop&) = default;
+};
+
+// A route of the main table.
+struct RouteFact {
+  enum class Type : uint8_t { unicast, blackhole, local };  // blackhole: unreachable, prohibit too
+  Address prefix;
+  uint8_t length = 0;  // of its own family: 0..32 or 0..128
+  Type type = Type::unicast;
+  uint32_t metric = 0;  // of several for one prefix the lowest counts
+  std::vector<RouteHop> hops;
+  friend bool operator==(const RouteFact&, const RouteFact&) = default;
+};
+
+struct NeighbourFact {
+  uint32_t ifindex = 0;
+  Address address;
+  MacAddress mac;
+  bool valid = false;  // the MAC is known and not known to be wrong
+  friend bool operator==(const NeighbourFact&, const NeighbourFact&) = default;
+};
+
+struct HostAddress {
+  uint32_t ifindex = 0;
+  Address address;
+  friend bool operator==(const HostAddress&, const HostAddress&) = default;
+};
+
+// What the health check of one backend says.
+struct HealthFact {
+  uint32_t backend_id = 0;
+  BackendState state = BackendState::down;  // up or down
+  uint64_t since_unix_s = 0;
+  std::string reason;
+  friend bool operator==(const HealthFact&, const HealthFact&) = default;
+};
+
+// By backend. Kept by counter slot, so that asking for all of a hundred thousand is one walk.
+class HealthFacts {
+ public:
+  void set(const Backend& backend, HealthFact fact) {
+    if (by_slot_.size() <= backend.slot) by_slot_.resize(backend.slot + 1);
+    fact.backend_id = backend.id;
+    by_slot_[backend.slot] = std::move(fact);
+  }
+  void forget(const Backend& backend) {
+    if (find(backend) != nullptr) by_slot_[backend.slot] = HealthFact{};
+  }
+  // nullptr: nothing is known.
+  const HealthFact* find(const Backend& backend) const {
+    if (backend.slot >= by_slot_.size()) return nullptr;
+    const HealthFact& fact = by_slot_[backend.slot];
+    return fact.backend_id == backend.id ? &fact : nullptr;
+  }
+
+ private:
+  std::vector<HealthFact> by_slot_;
+};
+
+// While `ports` is empty (the dataplane has not been met yet) no backend is judged by its route.
+struct Facts {
+  uint64_t now_unix_s = 0;
+  uint64_t generation_in_force = 0;  // as the dataplane said; 0: none
+  std::vector<PortFact> ports;
+  std::vector<VlanFact> vlans;
+  std::vector<RouteFact> routes;
+  std::vector<NeighbourFact> neighbours;
+  std::vector<HostAddress> host_addresses;
+  HealthFacts health;
+};
+
+}  // namespace rota

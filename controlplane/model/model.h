@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Model: what the operator wants, as plain values. An edit is planned against the model, which
+// checks it whole; made durable by the store; and then applied, which cannot fail:
+//
+//   auto edit = add_backend(model, {...}, now);   // Error: nothing has changed
+//   store.commit(*edit, now_ms);                  // Error: nothing has changed
+//   model.apply(*edit);
+//
+// One thread. Times are seconds since 1970, given by the caller.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "controlplane/model/text.h"
+#include "controlplane/result.h"
+#include "dataplane/core/snapshot.h"
+
+namespace rota {
+
+// What the operator asks of a backend; up and down are observed, not asked for.
+enum class Admin : uint8_t { enabled = 1, draining = 2, disabled = 3 };
+std::string_view name_of(Admin admin);
+
+struct Backend {
+  uint32_t id = 0;    // stable, never reused
+  uint32_t slot = 0;  // index of its counters: dense, reused after a quarantine
+  AddressPort endpoint;
+  uint16_t weight = 1;  // 0 takes no new flows
+  Admin admin = Admin::enabled;
+  uint64_t changed_unix_s = 0;  // when `admin` was last set
+};
+
+// TCP connect to the backend's own address and port.
+struct HealthCheck {
+  bool enabled = false;
+  uint32_t interval_ms = 2000;  // 100..3600000
+  uint32_t timeout_ms = 1000;   // 10..interval_ms
+  uint32_t rise = 2;            // successes until up, 1..100
+  uint32_t fall = 3;            // failures until down, 1..100
+};
+
+struct Service {
+  uint16_t id = 0;  // stable, 1..65535; reused only when no flow record can hold it any more
+  std::string name;
+  AddressPort vip;
+  Protocol protocol = Protocol::tcp;
+  Mode mode = Mode::dnat;
+  Scheduler scheduler = Scheduler::round_robin;
+  ServiceTimeouts timeouts{};
+  HealthCheck health;
+  std::vector<Backend> backends;  // by id, ascending
+  uint64_t revision = 0;          // of the model when the service or a backend of it last changed
+};
+
+// RFC 5382 REQ-5 (TCP, 2 h 4 min) and RFC 4787 REQ-5 (UDP, 5 min).
+ServiceTimeouts default_timeouts(Protocol protocol);
+
+// Sizes this node was started with (node file).
+struct ModelLimits {
+  uint32_t service_count = 1024;   // service ids below this
+  uint32_t backend_count = 16384;  // counter slots below this
+};
+
+// An id that must rest before it is given out again.
+struct Retired {
+  enum class Kind : uint8_t { service = 1, slot = 2 };
+  Kind kind;
+  uint32_t id;
+  uint64_t until_unix_s;
+};
+
+struct PutService {
+  Service service;  // without its backends: those it has stay
+};
+struct DropService {
+  uint16_t id;  // with its backends
+};
+struct PutBackend {
+  uint16_t service;
+  Backend backend;
+};
+struct DropBackend {
+  uint16_t service;
+  uint32_t id;
+};
+
+// One checked change, from the plan to the database to the model.
+struct Edit {
+  uint64_t revision = 0;  // of the model once it is applied
+  std::string what;       // for the audit trail: `add backend 10.0.0.11:8443 to web, weight 2`
+  std::variant<PutService, DropService, PutBackend, DropBackend> change;
+  std::vector<Retired> retired;
+};
+
+class Model {
+ public:
+  using Services = std::map<uint16_t, Service>;
+
+  explicit Model(ModelLimits limits = {}) : limits_(limits) {}
+
+  const ModelLimits& limits() const { return limits_; }
+  uint64_t revision() const { return revision_; }
+  const Services& services() const { return services_; }  // by id
+  size_t backend_count() const { return backend_count_; }
+
+  // nullptr when there is none.
+  const Service* find(std::string_view name) const;
+  const Service* find(uint16_t id) const;
+  static const Backend* find(const Service& service, const AddressPort& endpoint);
+
+  // Owners of endpoints; nullptr when there is none.
+  const Service* service_at(const AddressPort& vip, Protocol protocol) const;
+  const Service* dnat_owner(const AddressPort& backend, Protocol protocol) const;
+
+  // Lowest ids free at `now`; nothing when all are in use or resting.
+  std::optional<uint16_t> free_service_id(uint64_t now_unix_s) const;
+  std::optional<uint32_t> free_slot(uint64_t now_unix_s) const;
+  uint32_t next_backend_id() const { return next_backend_id_; }
+
+  // REQUIRES: planned against this very revision of the model.
+  void apply(const Edit& edit);
+
+  // For the store: puts back what was saved.
+  Result<Done> restore(uint64_t revision, uint32_t next_backend_id, std::vector<Service> services,
+                       std::vector<Retired> retired);
+
+ private:
+  using EndpointProtocol = std::pair<AddressPort, Protocol>;
+
+  void put(const PutService& change);
+  void put(const PutBackend& change);
+  void drop(const DropService& change);
+  void drop(const DropBackend& change);
+  void index(const Service& service, const Backend& backend);
+  void unindex(const Service& service, const Backend& backend);
+
+  ModelLimits limits_;
+  uint64_t revision_ = 0;
+  uint32_t next_backend_id_ = 1;
+  size_t backend_count_ = 0;
+  Services services_;
+  std::unordered_map<std::string, uint16_t> by_name_;
+  std::map<EndpointProtocol, uint16_t> by_vip_;
+  std::map<EndpointProtocol, uint16_t> by_dnat_backend_;
+  std::vector<bool> slot_used_;
+  std::map<std::pair<Retired::Kind, uint32_t>, uint64_t> retired_;  // until when
+};
+
+// ---- Edits. Texts and zeros (= default, or unchanged when setting) as in api/rota.proto. ----
+
+struct TimeoutsChange {
+  uint32_t established_s = 0;
+  uint32_t closing_s = 0;
+  uint32_t unproven_s = 0;
+};
+
+struct HealthChange {
+  bool enabled = false;
+  uint32_t interval_ms = 0;
+  uint32_t timeout_ms = 0;
+  uint32_t rise = 0;
+  uint32_t fall = 0;
+};
+
+struct AddService {
+  std::string name;
+  std::string vip;
+  std::string protocol;
+  std::string mode;       // empty: dnat
+  std::string scheduler;  // empty: rr
+  TimeoutsChange timeouts;
+  std::optional<HealthChange> health;  // absent: enabled for tcp, off for udp
+};
+
+struct SetService {
+  std::string name;
+  std::optional<std::string> scheduler;
+  TimeoutsChange timeouts;
+  std::optional<HealthChange> health;
+};
+
+struct AddBackend {
+  std::string service;
+  std::string endpoint;
+  std::optional<int64_t> weight;  // absent: 1
+};
+
+struct SetBackend {
+  std::string service;
+  std::string endpoint;
+  std::optional<int64_t> weight;
+  std::optional<Admin> admin;
+};
+
+struct BackendName {
+  std::string service;
+  std::string endpoint;
+};
+
+Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t now_unix_s);
+Result<Edit> set_service(const Model& model, const SetService& wish);
+Result<Edit> delete_service(const Model& model, std::string_view name, uint64_t now_unix_s);
+Result<Edit> add_backend(const Model& model, const AddBackend& wish, uint64_t now_unix_s);
+Result<Edit> set_backend(const Model& model, const SetBackend& wish, uint64_t now_unix_s);
+Result<Edit> delete_backend(const Model& model, const BackendName& name, uint64_t now_unix_s);
+
+}  // namespace rota

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Store: the model on disk, one SQLite database in WAL mode with synchronous=FULL. What commit()
+// or save() acknowledged survives kill -9 and power loss; what they refused left no trace. The
+// database is locked while it is open: a second rotad is refused. One thread.
+//
+// To look into it while rotad is stopped: sqlite3 state.db 'select * from audit'.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controlplane/model/compile_state.h"
+#include "controlplane/model/model.h"
+#include "controlplane/result.h"
+
+namespace rota {
+
+// What was last observed of a backend, kept so that a restarted rotad neither forgets who is down
+// nor doubts who is up.
+struct KeptHealth {
+  uint32_t backend_id = 0;
+  BackendState state = BackendState::down;  // up or down
+  std::string reason;
+  uint64_t since_unix_s = 0;
+};
+
+struct AuditEntry {
+  uint64_t unix_ms = 0;
+  uint64_t revision = 0;
+  std::string what;
+};
+
+class Store {
+ public:
+  // Opens or creates the database file. Refuses one that is corrupt, newer than this program,
+  // another program's, or open elsewhere.
+  static Result<Store> open(const std::string& path);
+
+  Store(Store&&) noexcept;
+  Store& operator=(Store&&) noexcept;
+  ~Store();
+
+  // What was last committed, checked as if it were typed in again.
+  Result<Model> load_model(const ModelLimits& limits);
+  Result<CompileState> load_compile_state();
+  Result<std::vector<KeptHealth>> load_health();
+
+  // Durable when they return Done.
+  Result<Done> commit(const Edit& edit, uint64_t now_unix_ms);
+  Result<Done> save(const CompileStateChange& change);
+  Result<Done> save(const std::vector<KeptHealth>& changed);
+
+  // The newest entries of the audit trail, newest first.
+  Result<std::vector<AuditEntry>> audit(uint32_t limit);
+
+ private:
+  class Database;
+  explicit Store(std::unique_ptr<Database> database);
+  std::unique_ptr<Database> database_;
+};
+
+}  // namespace rota
