@@ -5,7 +5,7 @@
  * compiled into the XDP program (lookups in BPF maps) and into core (lookups in the snapshot).
  *
  * The includer parses, fills rota_steer_packet, and defines before the include
- *   static inline int rota_steer_lookup(const void *tables, const struct rota_endpoint_key *key,
+ *   static inline int rota_steer_lookup(void *tables, const struct rota_endpoint_key *key,
  *                                       rota_u32 *interface);
  * which returns non-zero when the key is known and, for a backend, stores where its replies arrive.
  */
@@ -51,7 +51,7 @@ static inline __attribute__((always_inline)) void rota_steer_key(struct rota_end
 }
 
 static inline __attribute__((always_inline)) enum rota_steer rota_steer(
-    const void *tables, const struct rota_steer_packet *packet) {
+    void *tables, const struct rota_steer_packet *packet) {
   struct rota_endpoint_key key;
   rota_u32 interface = 0;
 

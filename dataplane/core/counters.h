@@ -6,7 +6,8 @@
 // those named gauges. They start at zero with each start of the dataplane.
 //
 // Conservation, per worker once it is quiet:
-//   received + taken_over + generated + from_kernel = sent + punted + handed_over + sum(dropped) + held
+//   received + taken_over + generated + from_kernel = sent + punted + handed_over + sum(dropped) +
+//   held
 #pragma once
 
 #include <atomic>
@@ -35,10 +36,10 @@ static_assert(sizeof(Counter) == 8 && std::atomic<uint64_t>::is_always_lock_free
 enum class Orphan : uint8_t { never_seen, expired, backend_removed, count };
 
 struct alignas(64) WorkerCounters {
-  Counter heartbeat;  // loops made; grows at least every 100 ms while the worker lives
-  Counter generation; // gauge: generation the worker uses
+  Counter heartbeat;   // loops made; grows at least every 100 ms while the worker lives
+  Counter generation;  // gauge: generation the worker uses
   Counter received;
-  Counter taken_over;   // from another worker's hand-over ring
+  Counter taken_over;  // from another worker's hand-over ring
   Counter generated;
   Counter from_kernel;
   Counter sent;
@@ -47,18 +48,18 @@ struct alignas(64) WorkerCounters {
   Counter held;  // gauge
   Counter dropped[static_cast<size_t>(Drop::count)];
   Counter orphans[static_cast<size_t>(Orphan::count)];
-  Counter tickets;         // turns drawn
-  Counter stateless;       // new flows served by the fallback because the unproven region was full
-  Counter table_full;      // proven flows that found no place in the established region
-  Counter notes_sent;      // to other owners
-  Counter notes_lost;      // their ring was full
-  Counter flows_ipv4;      // gauge: established and closing
-  Counter flows_ipv6;      // gauge
-  Counter unproven_ipv4;   // gauge
-  Counter unproven_ipv6;   // gauge
-  Counter expired;         // records removed by the sweep
-  Counter busy_cycles;     // spent in loops that moved packets
-  Counter sleeps;          // times the worker slept (adaptive polling)
+  Counter tickets;        // turns drawn
+  Counter stateless;      // new flows served by the fallback because the unproven region was full
+  Counter table_full;     // proven flows that found no place in the established region
+  Counter notes_sent;     // to other owners
+  Counter notes_lost;     // their ring was full
+  Counter flows_ipv4;     // gauge: established and closing
+  Counter flows_ipv6;     // gauge
+  Counter unproven_ipv4;  // gauge
+  Counter unproven_ipv6;  // gauge
+  Counter expired;        // records removed by the sweep
+  Counter busy_cycles;    // spent in loops that moved packets
+  Counter sleeps;         // times the worker slept (adaptive polling)
 };
 
 struct alignas(64) ServiceCounters {
@@ -77,9 +78,9 @@ struct alignas(64) BackendCounters {
   Counter bytes_in;
   Counter packets_out;
   Counter bytes_out;
-  Counter new_flows;      // tickets
-  Counter flows_opened;   // records that became established
-  Counter flows_closed;   // established records removed
+  Counter new_flows;     // tickets
+  Counter flows_opened;  // records that became established
+  Counter flows_closed;  // established records removed
   Counter orphans;
 };
 
@@ -138,11 +139,10 @@ inline bool counters_readable(std::span<const std::byte> memory) {
   if (memory.size() < 64) return false;
   const auto* header = reinterpret_cast<const CountersHeader*>(memory.data());
   return header->magic == kCountersMagic && header->version == kCountersVersion &&
-         header->drop_count == static_cast<uint32_t>(Drop::count) &&
-         header->workers_offset == 64 &&
+         header->drop_count == static_cast<uint32_t>(Drop::count) && header->workers_offset == 64 &&
          header->worker_stride == counters_stride(header->service_count, header->backend_count) &&
-         header->bytes == counters_bytes(header->worker_count, header->service_count,
-                                         header->backend_count) &&
+         header->bytes ==
+             counters_bytes(header->worker_count, header->service_count, header->backend_count) &&
          header->bytes <= memory.size();
 }
 

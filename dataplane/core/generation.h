@@ -37,8 +37,8 @@ struct ServiceView {
 
 struct Generation {
   const SnapshotRoot* root = nullptr;
-  std::span<const ServiceView> services;       // by service id
-  std::span<const ServiceTimeouts> timeouts;   // by service id
+  std::span<const ServiceView> services;      // by service id
+  std::span<const ServiceTimeouts> timeouts;  // by service id
   const SnapshotEndpoints* endpoints = nullptr;
   const SnapshotRoutes* routes = nullptr;
 

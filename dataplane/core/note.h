@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Note: what the worker that translated a backend's reply tells the flow's owner: it was answered,
-// is alive, is ending. 32 bytes, through a single-producer single-consumer ring per pair of workers.
+// is alive, is ending. 32 bytes, through a single-producer single-consumer ring per pair of
+// workers.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +14,10 @@ namespace rota {
 
 namespace note_event {
 inline constexpr uint8_t kAnswered = 1;  // the backend's SYN-ACK, or any reply of UDP
-inline constexpr uint8_t kAlive = 2;     // a reply that only a live connection sends (no SYN, no RST)
+inline constexpr uint8_t kAlive = 2;  // a reply that only a live connection sends (no SYN, no RST)
 inline constexpr uint8_t kFin = 4;
 inline constexpr uint8_t kReset = 8;
+inline constexpr uint8_t kData = 16;  // alive, and it carries payload
 }  // namespace note_event
 
 struct Note {

@@ -37,29 +37,29 @@ enum class Shape : uint8_t {
 // Which way a served packet goes.
 enum class Direction : uint8_t {
   none,
-  to_backend,    // from a client to a service
-  to_client,     // a backend's reply; rewritten from the snapshot alone
+  to_backend,        // from a client to a service
+  to_client,         // a backend's reply; rewritten from the snapshot alone
   error_to_backend,  // an ICMP error about a packet that left as the service's
 };
 
 namespace packet_flag {
 inline constexpr uint8_t kIpv6 = 1;
-inline constexpr uint8_t kTakenOver = 2;        // came from another worker: never handed over again
-inline constexpr uint8_t kIpv4Verified = 4;     // the port has verified the IPv4 header checksum
-inline constexpr uint8_t kNewFlow = 8;          // drew a ticket
-inline constexpr uint8_t kOrphan = 16;          // no record: the consistent fallback decided
-inline constexpr uint8_t kStateless = 32;       // new, but nothing was stored
-inline constexpr uint8_t kIpv4ChecksumBad = 64; // the port found the IPv4 header checksum wrong
+inline constexpr uint8_t kTakenOver = 2;     // came from another worker: never handed over again
+inline constexpr uint8_t kIpv4Verified = 4;  // the port has verified the IPv4 header checksum
+inline constexpr uint8_t kNewFlow = 8;       // drew a ticket
+inline constexpr uint8_t kOrphan = 16;       // no record: the consistent fallback decided
+inline constexpr uint8_t kStateless = 32;    // new, but nothing was stored
+inline constexpr uint8_t kIpv4ChecksumBad = 64;  // the port found the IPv4 header checksum wrong
 }  // namespace packet_flag
 
 struct alignas(64) Packet {
-  uint8_t* data;      // first byte of the Ethernet header; kHeadroom writable bytes before it
-  uint32_t length;    // bytes of the frame, contiguous at data
-  uint16_t l3_offset; // of the IP header
-  uint16_t l4_offset; // of the transport header (of the ICMP header for icmp_error)
-  uint16_t port;      // index of the port it arrived on
-  uint16_t out_port;  // verdict send
-  uint16_t owner;     // verdict hand_over
+  uint8_t* data;       // first byte of the Ethernet header; kHeadroom writable bytes before it
+  uint32_t length;     // bytes of the frame, contiguous at data
+  uint16_t l3_offset;  // of the IP header
+  uint16_t l4_offset;  // of the transport header (of the ICMP header for icmp_error)
+  uint16_t port;       // index of the port it arrived on
+  uint16_t out_port;   // verdict send
+  uint16_t owner;      // verdict hand_over
   Verdict verdict;
   Drop drop;
   Shape shape;
@@ -68,12 +68,14 @@ struct alignas(64) Packet {
   uint8_t tcp_flags;
   uint8_t flags;  // packet_flag
   uint8_t reserved;
-  uint16_t service;         // stable id; 0 = none
-  uint16_t backend;         // position in the service's backends; kNoBackend = none
-  uint32_t next_hop;        // index into the routes' next hops
-  uint32_t counter_bytes;   // IP length, as counted
-  uint64_t hash;            // flow_hash of its key; served packets only
-  uint64_t scratch;         // of the stage at work
+  uint16_t service;          // stable id; 0 = none
+  uint16_t backend;          // position in the service's backends; kNoBackend = none
+  uint32_t next_hop;         // index into the routes' next hops
+  uint32_t counter_bytes;    // IP length, as counted
+  uint64_t hash;             // flow_hash of its key; served packets only
+  uint16_t quote_l3_offset;  // icmp_error: of the quoted packet's headers
+  uint16_t quote_l4_offset;
+  uint32_t reserved1;
 
   bool is_ipv6() const { return flags & packet_flag::kIpv6; }
   bool on_its_way() const { return verdict == Verdict::none; }
@@ -91,8 +93,8 @@ inline constexpr uint32_t kHeadroom = 64;  // bytes a stage may put before the f
 
 // A packet fresh from a port.
 inline Packet received_packet(uint8_t* data, uint32_t length, uint16_t port, uint8_t flags = 0) {
-  return Packet{.data = data, .length = length, .port = port, .flags = flags,
-                .backend = kNoBackend};
+  return Packet{
+      .data = data, .length = length, .port = port, .flags = flags, .backend = kNoBackend};
 }
 
 }  // namespace rota

@@ -21,10 +21,10 @@
 namespace rota {
 
 inline constexpr uint32_t kSnapshotVersion = 1;
-inline constexpr uint32_t kBackendCountMax = 65535;       // of one service
-inline constexpr uint32_t kSequenceLengthMax = 65536;     // turns of one service
-inline constexpr uint32_t kFallbackSizeMax = 1 << 20;     // Maglev rows of one service
-inline constexpr uint32_t kPortCountMax = 64;             // ports of one node
+inline constexpr uint32_t kBackendCountMax = 65535;    // of one service
+inline constexpr uint32_t kSequenceLengthMax = 65536;  // turns of one service
+inline constexpr uint32_t kFallbackSizeMax = 1 << 20;  // Maglev rows of one service
+inline constexpr uint32_t kPortCountMax = 64;          // ports of one node
 
 enum class BlobKind : uint32_t {
   root = 0x746f6f72,       // "root"
@@ -94,6 +94,7 @@ struct SnapshotService {
   Be16 port;
   uint16_t reserved1;
   ServiceTimeouts timeouts;
+  uint32_t reserved2;
   // Names the turn sequence: the dataplane sets a new base ticket exactly when this changes.
   uint64_t turns_version;
   BlobArray backends;  // SnapshotBackend
@@ -102,7 +103,10 @@ struct SnapshotService {
   BlobArray fallback;  // uint16_t positions, Maglev rows; empty as above
   uint32_t next_hop_limit;  // every backend's next_hop is below this
   uint32_t slot_limit;      // every backend's slot is below this
-  uint8_t reserved2[8];
+  // Bit p: a backend of this dnat service is on-link on port p; a client there would get the
+  // backend's replies directly, past us (hairpin).
+  uint64_t on_link_ports;
+  uint8_t reserved3[8];
 };
 static_assert(sizeof(SnapshotService) == 128);
 inline constexpr uint16_t kIndexEmpty = 0xffff;
@@ -142,16 +146,16 @@ uint32_t endpoint_hash(const EndpointKey& key);
 
 struct SnapshotEndpoints {
   BlobHeader header;
-  BlobArray places;  // Endpoint[2^k], at most 3/4 full: open addressing
+  BlobArray places;  // Endpoint[2^k], at most half full: open addressing
 };
 
 // How a packet leaves: one per (port, gateway or on-link neighbour, VLAN).
 struct NextHop {
   MacAddress destination;
   MacAddress source;
-  uint16_t port;  // index of the node file's ports
-  uint16_t vlan;  // 0 = untagged
-  uint16_t mtu;   // of the IP packet, bytes
+  uint16_t port;     // index of the node file's ports
+  uint16_t vlan;     // 0 = untagged
+  uint16_t mtu;      // of the IP packet, bytes
   uint8_t resolved;  // 0: the neighbour's MAC is not known yet
   uint8_t on_link;   // 1: the destination itself, not a gateway
   uint8_t reserved[12];
@@ -163,7 +167,7 @@ static_assert(sizeof(NextHop) == 32);
 template <typename Start>
 struct RouteRange {
   Start start;
-  uint32_t first_next_hop_index;  // into SnapshotRoutes::targets
+  uint32_t first_target;  // index into SnapshotRoutes::targets
   uint32_t target_count;
 };
 using RouteRange4 = RouteRange<uint32_t>;  // host order

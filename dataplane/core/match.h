@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// match: whose service? Decides with bpf/steer.h, the very code of the XDP program, on the tables
+// of the snapshot.
+#pragma once
+
+#include "dataplane/core/generation.h"
+#include "dataplane/core/packet.h"
+
+namespace rota {
+
+// Sets service and direction (and, for a reply, backend); or gives a verdict: punt what is the
+// kernel's, drop fragments and what no table explains. REQUIRES: parsed, on its way.
+void match(Packet& packet, const Generation& generation);
+
+}  // namespace rota
