@@ -1,0 +1,469 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Flow table: which backend a known flow goes to. One per worker and family, over memory that it is
+// given (flow_memory.h) and that outlives the process; the object itself is a handful of pointers.
+//
+// Two regions of buckets of four records:
+//   established  a record lies in its primary bucket; in its secondary one only if the primary was
+//                full at insertion; failing that, one other record is displaced to its other
+//                bucket; failing that, it lies in a small stash. A live record is never evicted.
+//   unproven     flows without evidence yet; primary or secondary bucket; bounded, with eviction.
+// Each bucket counts the records that call it primary and lie elsewhere: 0, almost always, ends a
+// look-up after one bucket. An IPv4 bucket is one cache line. An IPv6 bucket is two, and the second
+// is read only when a 16-bit tag in the first says so.
+//
+// Time is a tick: 16 bits, one second each, wrapping. A record is live while it has been idle for
+// at most its timeout. The sweep must come round within 9 hours, or a dead record would seem young.
+//
+// Threads: one writer, the owner worker. Other threads and processes read through FlowReader. Every
+// change to a bucket's identity happens between two steps of its sequence, odd meaning "being
+// written", and a record's state is written last: a process killed at any instruction leaves a
+// bucket that adoption (flow_memory.h) can repair.
+//
+// A pointer to a record stays good until the next insert_established(), promote(), erase() or
+// sweep() of the same table (any of them may move or remove records); reserve_unproven() moves
+// nothing and removes only records that are expired or at least kEvictionAge_s old.
+//
+// Layout after: Le Scouarnec, "Cuckoo++ hash tables", ANCS 2018 (displacement told in the primary).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <immintrin.h>
+#include <optional>
+#include <span>
+
+#include "dataplane/core/hash.h"
+#include "dataplane/core/snapshot.h"
+#include "dataplane/core/wire.h"
+
+namespace rota {
+
+enum class FlowState : uint8_t { empty = 0, unproven, established, closing };
+
+// What else is known of a flow; share one byte with the state.
+namespace flow_flag {
+inline constexpr uint8_t kStateMask = 0x03;
+inline constexpr uint8_t kAnswered = 0x04;      // the backend answered
+inline constexpr uint8_t kSecondPacket = 0x08;  // the client sent a second packet
+inline constexpr uint8_t kClientFin = 0x10;
+inline constexpr uint8_t kBackendFin = 0x20;
+inline constexpr uint8_t kImported = 0x40;  // from the peer, and no client packet seen here since
+}  // namespace flow_flag
+
+// Slot 0's `meta` is its bucket's overflow count; slots 1..3 hold the bucket's sequence, low byte
+// first. An empty slot is all zero but for `meta`.
+struct FlowEntry4 {
+  using Key = FlowKey4;
+  FlowKey4 key;
+  uint32_t backend;  // stable id; 0 = reserved, not chosen yet
+  uint16_t last;     // tick of the last packet
+  uint8_t status;    // FlowState and flow_flag
+  uint8_t meta;
+
+  FlowState state() const { return FlowState{uint8_t(status & flow_flag::kStateMask)}; }
+  uint8_t flags() const { return status & uint8_t(~flow_flag::kStateMask); }
+  bool has(uint8_t flag) const { return (status & flag) != 0; }
+};
+static_assert(sizeof(FlowEntry4) == 16);
+
+struct FlowEntry6 {
+  using Key = FlowKey6;
+  FlowKey6 key;
+  uint32_t backend;
+  uint16_t last;
+  uint8_t status;
+  uint8_t meta;
+  uint16_t tags[2];  // slot 0: hash tags of the bucket's slots 2 and 3; else spare
+
+  FlowState state() const { return FlowState{uint8_t(status & flow_flag::kStateMask)}; }
+  uint8_t flags() const { return status & uint8_t(~flow_flag::kStateMask); }
+  bool has(uint8_t flag) const { return (status & flag) != 0; }
+};
+static_assert(sizeof(FlowEntry6) == 32);
+
+inline constexpr uint32_t kBucketSlots = 4;
+
+template <typename Entry>
+struct alignas(kBucketSlots * sizeof(Entry)) FlowBucket {
+  Entry slots[kBucketSlots];
+};
+static_assert(sizeof(FlowBucket<FlowEntry4>) == 64 && sizeof(FlowBucket<FlowEntry6>) == 128);
+
+// Timeouts by service id. A service outside the view, or with a timeout of 0 there, is unknown
+// (deleted, or no snapshot yet); its records keep `unknown`.
+struct FlowTimeouts {
+  std::span<const ServiceTimeouts> services;
+  ServiceTimeouts unknown{.established_s = 3600, .closing_s = 60, .unproven_s = 60, .reserved = 0};
+
+  const ServiceTimeouts& of(uint16_t service) const {
+    const bool known = service < services.size() && services[service].established_s != 0;
+    return known ? services[service] : unknown;
+  }
+};
+
+inline constexpr uint16_t kEvictionAge_s = 2;
+
+// Seconds since the record's last packet.
+template <typename Entry>
+uint16_t idle_s(const Entry& entry, uint16_t now) {
+  return static_cast<uint16_t>(now - entry.last);
+}
+
+// False for an empty slot and for a record idle longer than its timeout.
+template <typename Entry>
+bool is_live(const Entry& entry, uint16_t now, const ServiceTimeouts& timeouts) {
+  const FlowState state = entry.state();
+  const uint16_t limit_s = state == FlowState::established ? timeouts.established_s
+                           : state == FlowState::closing   ? timeouts.closing_s
+                                                           : timeouts.unproven_s;
+  return state != FlowState::empty && idle_s(entry, now) <= limit_s;
+}
+
+// How many buckets each part of a table has. Each at least 2, but the stash at least 1.
+struct FlowGeometry {
+  uint32_t established_buckets = 0;
+  uint32_t stash_buckets = 0;
+  uint32_t unproven_buckets = 0;
+  uint32_t reserved = 0;
+
+  uint64_t buckets() const {
+    return uint64_t{established_buckets} + stash_buckets + unproven_buckets;
+  }
+  bool valid() const {
+    return established_buckets >= 2 && stash_buckets >= 1 && unproven_buckets >= 2 &&
+           buckets() <= UINT32_MAX;
+  }
+  friend bool operator==(const FlowGeometry&, const FlowGeometry&) = default;
+};
+
+// The geometry at whose rated fill (53 %) `established_flows` insertions succeed, all of them:
+// 30.2 bytes of established region per IPv4 flow, 60.3 per IPv6 flow, the stash included.
+FlowGeometry size_for(uint64_t established_flows, uint64_t unproven_flows);
+
+// Counts of one table; lie in the table's memory, written by its owner, readable by all.
+struct alignas(64) FlowTableStats {
+  uint64_t established;  // records now: established and closing, expired but not swept included
+  uint64_t unproven;     // records now
+  uint64_t stashed;      // of the established ones, those in the stash
+  uint64_t sweep_next;   // bucket at which the next sweep goes on
+  uint64_t expired;      // from here on: events since the memory was formatted
+  uint64_t evicted;      // unproven records that made room for younger ones
+  uint64_t displaced;    // records moved to their other bucket to make room
+  uint64_t refused;      // insertions and reservations that found no room
+};
+static_assert(sizeof(FlowTableStats) == 64);
+
+template <typename Entry>
+class FlowTable {
+ public:
+  using Key = typename Entry::Key;
+  using Bucket = FlowBucket<Entry>;
+
+  FlowTable() = default;
+  // REQUIRES: geometry.valid(); memory is aligned to a bucket, has memory_size(geometry) bytes, and
+  // is all zero (a fresh table) or was a table of the same geometry and hash key, left consistent.
+  FlowTable(const HashKey& hash_key, const FlowGeometry& geometry, std::span<std::byte> memory);
+
+  static uint64_t memory_size(const FlowGeometry& geometry) {
+    return kHeaderBytes + geometry.buckets() * sizeof(Bucket);
+  }
+
+  uint64_t hash(const Key& key) const { return flow_hash(hash_key_, key); }
+
+  void prefetch(uint64_t hash) const { prefetch_bucket(primary(established(), hash)); }
+  void prefetch_unproven(uint64_t hash) const { prefetch_bucket(primary(unproven(), hash)); }
+
+  // The record of a flow in the established region, or nullptr; lookup() whatever its age, find()
+  // only if live. `hash` is hash(key), `timeouts` those of the key's service.
+  Entry* lookup(const Key& key, uint64_t hash) { return search(established(), key, hash); }
+  Entry* find(const Key& key, uint64_t hash, uint16_t now, const ServiceTimeouts& timeouts) {
+    return if_live(lookup(key, hash), now, timeouts);
+  }
+  // The same for the unproven region.
+  Entry* lookup_unproven(const Key& key, uint64_t hash) { return search(unproven(), key, hash); }
+  Entry* find_unproven(const Key& key, uint64_t hash, uint16_t now,
+                       const ServiceTimeouts& timeouts) {
+    return if_live(lookup_unproven(key, hash), now, timeouts);
+  }
+
+  // Stores a flow (state established or closing). A record of the same key, live or not, is
+  // overwritten. nullptr: no room, counted as refused; nothing changed but that expired records may
+  // have been removed.
+  Entry* insert_established(const Key& key, uint64_t hash, uint32_t backend, FlowState state,
+                            uint16_t now, const FlowTimeouts& timeouts, uint8_t flags = 0);
+
+  // Stores an unproven flow without a backend, which the caller sets by bind() once it has drawn
+  // the turn. A record of the same key in the unproven region is overwritten. Where both buckets
+  // are full, an expired record gives way, else the oldest that is neither answered nor younger
+  // than kEvictionAge_s. nullptr: there is none such; counted as refused.
+  Entry* reserve_unproven(const Key& key, uint64_t hash, uint16_t now,
+                          const FlowTimeouts& timeouts);
+
+  // Moves an unproven record to the established region as established, with its flags. nullptr: no
+  // room there; the unproven record stays as it is. REQUIRES: it has a backend.
+  Entry* promote(Entry* unproven, uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
+
+  void erase(Entry* entry);
+
+  // Notes a packet of the flow. Writes at most once a tick.
+  static void touch(Entry& entry, uint16_t now) {
+    if (entry.last != now) __atomic_store_n(&entry.last, now, __ATOMIC_RELAXED);
+  }
+  // REQUIRES for the next three: entry is no empty slot; state is not FlowState::empty.
+  static void set_state(Entry& entry, FlowState state) {
+    set_status(entry, entry.flags() | static_cast<uint8_t>(state));
+  }
+  static void add_flags(Entry& entry, uint8_t flags) {
+    set_status(entry, entry.status | (flags & uint8_t(~flow_flag::kStateMask)));
+  }
+  static void remove_flags(Entry& entry, uint8_t flags) {
+    set_status(entry, entry.status & uint8_t(~flags | flow_flag::kStateMask));
+  }
+  // Gives a reserved record its backend. REQUIRES: backend != 0.
+  static void bind(Entry& entry, uint32_t backend) {
+    __atomic_store_n(&entry.backend, backend, __ATOMIC_RELAXED);
+  }
+  // Gives a record a new turn in place: other backend, state, fresh tick, no flags but these.
+  static void rebind(Entry& entry, uint32_t backend, FlowState state, uint16_t now,
+                     uint8_t flags = 0);
+
+  // Visits the next `buckets` buckets of all regions, cyclic, removes what has expired, and takes
+  // stashed records back into their buckets. on_expired(const Entry&) sees each record before it
+  // goes. Returns how many went.
+  template <typename OnExpired>
+  uint32_t sweep(uint32_t buckets, uint16_t now, const FlowTimeouts& timeouts,
+                 OnExpired&& on_expired);
+
+  uint64_t size() const { return stats_->established; }
+  uint64_t unproven_size() const { return stats_->unproven; }
+  uint64_t capacity() const {  // slots of the established region
+    return uint64_t{geometry_.established_buckets} * kBucketSlots;
+  }
+  const FlowTableStats& stats() const { return *stats_; }
+  const FlowGeometry& geometry() const { return geometry_; }
+  bool is_unproven(const Entry* entry) const {
+    return bucket_of(entry) >= buckets_ + unproven().first;
+  }
+
+  struct RepairReport {
+    uint64_t kept = 0;
+    uint64_t cleared = 0;     // invalid, misplaced, unbound or too old
+    uint64_t duplicates = 0;  // of these keys one record was kept
+  };
+  // Makes any bytes a consistent table again: sequences even, invalid records and duplicates
+  // removed, overflow counts, tags and stats rebuilt. A record whose idle time at `written` (tick
+  // of the last sign of life) plus `away_s` exceeds kTimeoutMax is removed. Cost: one pass over
+  // all.
+  RepairReport repair(uint16_t service_limit, uint16_t written, uint64_t away_s);
+
+  // Calls fn(const Entry&) for every record of the established region that is well formed, without
+  // changing anything: for reading a table whose writer is dead.
+  template <typename Fn>
+  void for_each_established(uint16_t service_limit, Fn&& fn) const;
+
+ private:
+  static constexpr uint64_t kHeaderBytes = 128;  // FlowTableStats, padded to a bucket
+
+  struct Region {
+    uint32_t first;  // bucket
+    uint32_t count;
+    bool has_stash;
+  };
+  class BucketWrite;
+
+  Region established() const { return {0, geometry_.established_buckets, true}; }
+  Region unproven() const {
+    return {geometry_.established_buckets + geometry_.stash_buckets, geometry_.unproven_buckets,
+            false};
+  }
+  Region region_of(const Bucket* bucket) const {
+    return bucket >= buckets_ + unproven().first ? unproven() : established();
+  }
+  bool is_stash(const Bucket* bucket) const {
+    return bucket >= buckets_ + geometry_.established_buckets &&
+           bucket < buckets_ + unproven().first;
+  }
+
+  // A key's places, in the order in which they are tried.
+  Bucket* primary(const Region& region, uint64_t hash) const {
+    return buckets_ + region.first + reduce_range(uint32_t(hash >> 32), region.count);
+  }
+  Bucket* secondary(const Region& region, uint64_t hash) const {  // never the primary
+    const uint32_t first = reduce_range(uint32_t(hash >> 32), region.count);
+    const uint32_t other = reduce_range(uint32_t(hash), region.count - 1);
+    return buckets_ + region.first + other + (other >= first);
+  }
+  Bucket* stash(uint64_t hash) const {
+    return buckets_ + geometry_.established_buckets +
+           reduce_range(uint32_t(hash), geometry_.stash_buckets);
+  }
+
+  static Bucket* bucket_of(const Entry* entry) {
+    return reinterpret_cast<Bucket*>(reinterpret_cast<uintptr_t>(entry) & ~(sizeof(Bucket) - 1));
+  }
+  static uint8_t overflow(const Bucket& bucket) { return bucket.slots[0].meta; }
+  static void prefetch_bucket(const Bucket* bucket) { __builtin_prefetch(bucket); }
+  static void set_status(Entry& entry, unsigned status) {
+    __atomic_store_n(&entry.status, static_cast<uint8_t>(status), __ATOMIC_RELAXED);
+  }
+  static Entry* if_live(Entry* entry, uint16_t now, const ServiceTimeouts& timeouts) {
+    return entry != nullptr && is_live(*entry, now, timeouts) ? entry : nullptr;
+  }
+
+  Entry* search(const Region& region, const Key& key, uint64_t hash) const;
+  Entry* search_elsewhere(const Region& region, const Key& key, uint64_t hash) const;
+  Entry* vacancy(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);
+  Entry* place_established(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
+  Entry* place_unproven(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
+  Entry* make_room(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);
+  Entry* oldest_evictable(Bucket* bucket, Entry* candidate, uint16_t now) const;
+  void leave_stash(Entry* entry, uint16_t now, const FlowTimeouts& timeouts);
+  void move(Entry* from, Entry* to, uint64_t hash);
+  void release(Entry* entry);
+  void count(const Bucket* bucket, int64_t change);
+  bool well_formed(const Entry& entry, const Bucket* bucket, uint16_t service_limit) const;
+  bool is_duplicate(const Entry* entry, uint64_t hash) const;
+
+  static void write(Entry* entry, const Key& key, uint64_t hash, uint32_t backend, uint16_t last,
+                    uint8_t status);
+  static void change_overflow(Bucket* bucket, int change);
+
+  Bucket* buckets_ = nullptr;
+  FlowTableStats* stats_ = nullptr;
+  FlowGeometry geometry_;
+  HashKey hash_key_;
+};
+
+using FlowTable4 = FlowTable<FlowEntry4>;
+using FlowTable6 = FlowTable<FlowEntry6>;
+
+// Reads a table that another thread or process may be writing. Every record it shows was in the
+// table as shown at some moment; a bucket that stays "being written" (its writer was killed) is
+// passed over. Any thread; the memory may be mapped read-only.
+template <typename Entry>
+class FlowReader {
+ public:
+  using Key = typename Entry::Key;
+  using Bucket = FlowBucket<Entry>;
+
+  FlowReader() = default;
+  // REQUIRES: as for FlowTable, but that the content may be anything.
+  FlowReader(const HashKey& hash_key, const FlowGeometry& geometry,
+             std::span<const std::byte> memory);
+
+  uint32_t bucket_count() const { return static_cast<uint32_t>(geometry_.buckets()); }
+  FlowTableStats stats() const;
+
+  // A copy of the record, whatever its age: of the established region, else of the unproven one.
+  std::optional<Entry> find(const Key& key) const;
+
+  // Calls fn(const Entry&) for a copy of each record of `count` buckets from bucket `from` on, or
+  // as many as there are. A record that moves meanwhile may be shown twice, or not at all.
+  template <typename Fn>
+  void for_each(uint32_t from, uint32_t count, Fn&& fn) const;
+
+ private:
+  // False when the bucket was being written at every one of some hundred attempts.
+  bool copy(uint32_t index, Bucket& to) const;
+  std::optional<Entry> find_in(uint32_t first, uint32_t count, bool has_stash,
+                               const Key& key) const;
+
+  const Bucket* buckets_ = nullptr;
+  const FlowTableStats* stats_ = nullptr;
+  FlowGeometry geometry_;
+  HashKey hash_key_;
+};
+
+using FlowReader4 = FlowReader<FlowEntry4>;
+using FlowReader6 = FlowReader<FlowEntry6>;
+
+// --- The hot path ---
+
+// The slot of `bucket` that holds `key`, or nullptr. An empty slot has service 0 and matches none.
+inline FlowEntry4* match(FlowBucket<FlowEntry4>& bucket, const FlowKey4& key, uint64_t) {
+  const __m256i wanted = _mm256_set1_epi64x(load<int64_t>(&key));
+  const auto* pairs = reinterpret_cast<const __m256i*>(&bucket);
+  const __m256i keys =  // of slots 0, 2, 1, 3
+      _mm256_unpacklo_epi64(_mm256_load_si256(pairs), _mm256_load_si256(pairs + 1));
+  const int found = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(keys, wanted)));
+  if (found == 0) return nullptr;
+  constexpr uint32_t kSlotOf = 0 | 2 << 2 | 1 << 4 | 3 << 6;
+  return &bucket.slots[kSlotOf >> (2 * __builtin_ctz(static_cast<unsigned>(found))) & 3];
+}
+
+constexpr uint16_t tag_of(uint64_t hash) { return static_cast<uint16_t>(hash); }
+
+inline FlowEntry6* match(FlowBucket<FlowEntry6>& bucket, const FlowKey6& key, uint64_t hash) {
+  const __m128i client = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&key.client));
+  const auto rest = load<uint32_t>(&key.client_port);
+  const auto holds = [&](const FlowEntry6& entry) {
+    const __m128i there = _mm_load_si128(reinterpret_cast<const __m128i*>(&entry.key.client));
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(there, client)) == 0xffff &&
+           load<uint32_t>(&entry.key.client_port) == rest;
+  };
+  FlowEntry6* slots = bucket.slots;
+  if (holds(slots[0])) return &slots[0];
+  if (holds(slots[1])) return &slots[1];
+  if (slots[0].tags[0] == tag_of(hash) && holds(slots[2])) return &slots[2];
+  if (slots[0].tags[1] == tag_of(hash) && holds(slots[3])) return &slots[3];
+  return nullptr;
+}
+
+template <typename Entry>
+inline Entry* FlowTable<Entry>::search(const Region& region, const Key& key, uint64_t hash) const {
+  Bucket* home = primary(region, hash);
+  if (Entry* entry = match(*home, key, hash)) return entry;
+  if (overflow(*home) == 0) [[likely]]
+    return nullptr;
+  return search_elsewhere(region, key, hash);
+}
+
+template <typename Entry>
+template <typename OnExpired>
+uint32_t FlowTable<Entry>::sweep(uint32_t buckets, uint16_t now, const FlowTimeouts& timeouts,
+                                 OnExpired&& on_expired) {
+  uint32_t removed = 0;
+  uint64_t index = stats_->sweep_next;
+  for (uint32_t i = 0; i < buckets; ++i) {
+    Bucket* bucket = buckets_ + index;
+    for (Entry& entry : bucket->slots) {
+      if (entry.state() == FlowState::empty) continue;
+      if (is_live(entry, now, timeouts.of(entry.key.service))) {
+        if (is_stash(bucket)) leave_stash(&entry, now, timeouts);
+        continue;
+      }
+      on_expired(static_cast<const Entry&>(entry));
+      release(&entry);
+      ++stats_->expired;
+      ++removed;
+    }
+    if (++index == geometry_.buckets()) index = 0;
+  }
+  __builtin_prefetch(buckets_ + index);
+  stats_->sweep_next = index;
+  return removed;
+}
+
+template <typename Entry>
+template <typename Fn>
+void FlowTable<Entry>::for_each_established(uint16_t service_limit, Fn&& fn) const {
+  for (uint32_t i = 0; i < unproven().first; ++i)
+    for (const Entry& entry : buckets_[i].slots)
+      if (well_formed(entry, &buckets_[i], service_limit)) fn(entry);
+}
+
+template <typename Entry>
+template <typename Fn>
+void FlowReader<Entry>::for_each(uint32_t from, uint32_t count, Fn&& fn) const {
+  const uint32_t to = count < bucket_count() - from ? from + count : bucket_count();
+  for (uint32_t i = from; i < to; ++i) {
+    Bucket bucket;
+    if (!copy(i, bucket)) continue;
+    for (const Entry& entry : bucket.slots)
+      if (entry.state() != FlowState::empty) fn(entry);
+  }
+}
+
+}  // namespace rota
