@@ -94,6 +94,7 @@ class FlowMemory {
 
  private:
   explicit FlowMemory(std::span<std::byte> memory);
+
   std::span<std::byte> memory_;
   FlowMemoryHeader* header_;
 };
@@ -112,6 +113,7 @@ class FlowMemoryView {
 
  private:
   explicit FlowMemoryView(std::span<const std::byte> memory);
+
   std::span<const std::byte> memory_;
   const FlowMemoryHeader* header_;
 };
@@ -155,7 +157,7 @@ struct ReimportReport {
 };
 
 // Copies tickets and, record by record, established and closing flows from `from` (whose dataplane
-// has ended) to `to` (freshly formatted).
+// has ended, however) to `to` (freshly formatted). `boottime_s` is the time now.
 ReimportReport reimport(const FlowMemory& from, FlowMemory& to, const FlowOwner& owner,
                         uint64_t boottime_s);
 

@@ -121,21 +121,47 @@ bool is_live(const Entry& entry, uint16_t now, const ServiceTimeouts& timeouts) 
   return state != FlowState::empty && idle_s(entry, now) <= limit_s;
 }
 
-// How many buckets each part of a table has. Each at least 2, but the stash at least 1.
+// A run of buckets, and the places that a key has in it.
+struct FlowRegion {
+  uint32_t first;  // bucket
+  uint32_t count;  // at least 2
+
+  constexpr uint32_t primary(uint64_t hash) const {
+    return first + reduce_range(static_cast<uint32_t>(hash >> 32), count);
+  }
+  constexpr uint32_t secondary(uint64_t hash) const {  // never the primary
+    const uint32_t home = reduce_range(static_cast<uint32_t>(hash >> 32), count);
+    const uint32_t other = reduce_range(static_cast<uint32_t>(hash), count - 1);
+    return first + other + (other >= home ? 1 : 0);
+  }
+};
+
+// How many buckets each part of a table has; they lie in this order.
 struct FlowGeometry {
-  uint32_t established_buckets = 0;
-  uint32_t stash_buckets = 0;
-  uint32_t unproven_buckets = 0;
+  uint32_t established_buckets = 0;  // at least 2
+  uint32_t stash_buckets = 0;        // at least 1
+  uint32_t unproven_buckets = 0;     // at least 2
   uint32_t reserved = 0;
 
-  uint64_t buckets() const {
+  constexpr uint64_t buckets() const {
     return uint64_t{established_buckets} + stash_buckets + unproven_buckets;
   }
-  bool valid() const {
+  constexpr bool valid() const {
     return established_buckets >= 2 && stash_buckets >= 1 && unproven_buckets >= 2 &&
            buckets() <= UINT32_MAX;
   }
-  friend bool operator==(const FlowGeometry&, const FlowGeometry&) = default;
+  constexpr FlowRegion established() const { return {0, established_buckets}; }
+  constexpr FlowRegion unproven() const {
+    return {established_buckets + stash_buckets, unproven_buckets};
+  }
+  constexpr uint32_t stash(uint64_t hash) const {
+    return established_buckets + reduce_range(static_cast<uint32_t>(hash), stash_buckets);
+  }
+  constexpr bool is_stash(uint64_t bucket) const {
+    return bucket >= established_buckets && bucket < unproven().first;
+  }
+  constexpr bool is_unproven(uint64_t bucket) const { return bucket >= unproven().first; }
+  friend constexpr bool operator==(const FlowGeometry&, const FlowGeometry&) = default;
 };
 
 // The geometry at whose rated fill (53 %) `established_flows` insertions succeed, all of them:
@@ -154,6 +180,7 @@ struct alignas(64) FlowTableStats {
   uint64_t refused;      // insertions and reservations that found no room
 };
 static_assert(sizeof(FlowTableStats) == 64);
+inline constexpr uint64_t kFlowTableHeaderBytes = 128;  // FlowTableStats, padded to a bucket
 
 template <typename Entry>
 class FlowTable {
@@ -167,22 +194,30 @@ class FlowTable {
   FlowTable(const HashKey& hash_key, const FlowGeometry& geometry, std::span<std::byte> memory);
 
   static uint64_t memory_size(const FlowGeometry& geometry) {
-    return kHeaderBytes + geometry.buckets() * sizeof(Bucket);
+    return kFlowTableHeaderBytes + geometry.buckets() * sizeof(Bucket);
   }
 
   uint64_t hash(const Key& key) const { return flow_hash(hash_key_, key); }
 
-  void prefetch(uint64_t hash) const { prefetch_bucket(primary(established(), hash)); }
-  void prefetch_unproven(uint64_t hash) const { prefetch_bucket(primary(unproven(), hash)); }
+  void prefetch(uint64_t hash) const {
+    prefetch_bucket(buckets_ + geometry_.established().primary(hash));
+  }
+  void prefetch_unproven(uint64_t hash) const {
+    prefetch_bucket(buckets_ + geometry_.unproven().primary(hash));
+  }
 
   // The record of a flow in the established region, or nullptr; lookup() whatever its age, find()
   // only if live. `hash` is hash(key), `timeouts` those of the key's service.
-  Entry* lookup(const Key& key, uint64_t hash) { return search(established(), key, hash); }
+  Entry* lookup(const Key& key, uint64_t hash) {
+    return search(geometry_.established(), key, hash);
+  }
   Entry* find(const Key& key, uint64_t hash, uint16_t now, const ServiceTimeouts& timeouts) {
     return if_live(lookup(key, hash), now, timeouts);
   }
   // The same for the unproven region.
-  Entry* lookup_unproven(const Key& key, uint64_t hash) { return search(unproven(), key, hash); }
+  Entry* lookup_unproven(const Key& key, uint64_t hash) {
+    return search(geometry_.unproven(), key, hash);
+  }
   Entry* find_unproven(const Key& key, uint64_t hash, uint16_t now,
                        const ServiceTimeouts& timeouts) {
     return if_live(lookup_unproven(key, hash), now, timeouts);
@@ -244,62 +279,26 @@ class FlowTable {
   const FlowTableStats& stats() const { return *stats_; }
   const FlowGeometry& geometry() const { return geometry_; }
   bool is_unproven(const Entry* entry) const {
-    return bucket_of(entry) >= buckets_ + unproven().first;
+    return geometry_.is_unproven(index_of(bucket_of(entry)));
   }
 
   struct RepairReport {
     uint64_t kept = 0;
-    uint64_t cleared = 0;     // invalid, misplaced, unbound or too old
+    uint64_t cleared = 0;
     uint64_t duplicates = 0;  // of these keys one record was kept
   };
-  // Makes any bytes a consistent table again: sequences even, invalid records and duplicates
-  // removed, overflow counts, tags and stats rebuilt. A record whose idle time at `written` (tick
-  // of the last sign of life) plus `away_s` exceeds kTimeoutMax is removed. Cost: one pass over
-  // all.
-  RepairReport repair(uint16_t service_limit, uint16_t written, uint64_t away_s);
+  // Makes any bytes a consistent table again: sequences even; records removed that are
+  // half-written, misplaced, of a service outside 1..service_limit-1, idle for more than
+  // kTimeoutMax, or second copies; overflow counts, tags and record counts rebuilt. Cost: one pass
+  // over the memory.
+  RepairReport repair(uint32_t service_limit, uint16_t now);
 
   // Calls fn(const Entry&) for every record of the established region that is well formed, without
   // changing anything: for reading a table whose writer is dead.
   template <typename Fn>
-  void for_each_established(uint16_t service_limit, Fn&& fn) const;
+  void for_each_established(uint32_t service_limit, Fn&& fn) const;
 
  private:
-  static constexpr uint64_t kHeaderBytes = 128;  // FlowTableStats, padded to a bucket
-
-  struct Region {
-    uint32_t first;  // bucket
-    uint32_t count;
-    bool has_stash;
-  };
-  class BucketWrite;
-
-  Region established() const { return {0, geometry_.established_buckets, true}; }
-  Region unproven() const {
-    return {geometry_.established_buckets + geometry_.stash_buckets, geometry_.unproven_buckets,
-            false};
-  }
-  Region region_of(const Bucket* bucket) const {
-    return bucket >= buckets_ + unproven().first ? unproven() : established();
-  }
-  bool is_stash(const Bucket* bucket) const {
-    return bucket >= buckets_ + geometry_.established_buckets &&
-           bucket < buckets_ + unproven().first;
-  }
-
-  // A key's places, in the order in which they are tried.
-  Bucket* primary(const Region& region, uint64_t hash) const {
-    return buckets_ + region.first + reduce_range(uint32_t(hash >> 32), region.count);
-  }
-  Bucket* secondary(const Region& region, uint64_t hash) const {  // never the primary
-    const uint32_t first = reduce_range(uint32_t(hash >> 32), region.count);
-    const uint32_t other = reduce_range(uint32_t(hash), region.count - 1);
-    return buckets_ + region.first + other + (other >= first);
-  }
-  Bucket* stash(uint64_t hash) const {
-    return buckets_ + geometry_.established_buckets +
-           reduce_range(uint32_t(hash), geometry_.stash_buckets);
-  }
-
   static Bucket* bucket_of(const Entry* entry) {
     return reinterpret_cast<Bucket*>(reinterpret_cast<uintptr_t>(entry) & ~(sizeof(Bucket) - 1));
   }
@@ -312,23 +311,33 @@ class FlowTable {
     return entry != nullptr && is_live(*entry, now, timeouts) ? entry : nullptr;
   }
 
-  Entry* search(const Region& region, const Key& key, uint64_t hash) const;
-  Entry* search_elsewhere(const Region& region, const Key& key, uint64_t hash) const;
+  uint64_t index_of(const Bucket* bucket) const { return static_cast<uint64_t>(bucket - buckets_); }
+  FlowRegion region_of(const Bucket* bucket) const {
+    return geometry_.is_unproven(index_of(bucket)) ? geometry_.unproven() : geometry_.established();
+  }
+  Bucket* home_of(const Bucket* bucket, uint64_t hash) const {
+    return buckets_ + region_of(bucket).primary(hash);
+  }
+
+  Entry* search(const FlowRegion& region, const Key& key, uint64_t hash) const;
+  Entry* search_elsewhere(const FlowRegion& region, const Key& key, uint64_t hash) const;
   Entry* vacancy(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);
   Entry* place_established(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
   Entry* place_unproven(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
   Entry* make_room(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);
-  Entry* oldest_evictable(Bucket* bucket, Entry* candidate, uint16_t now) const;
+  static Entry* oldest_evictable(Bucket* bucket, Entry* oldest, uint16_t now);
+  void store(Entry* vacant, const Key& key, uint64_t hash, uint32_t backend, uint16_t last,
+             uint8_t status);
   void leave_stash(Entry* entry, uint16_t now, const FlowTimeouts& timeouts);
   void move(Entry* from, Entry* to, uint64_t hash);
   void release(Entry* entry);
-  void count(const Bucket* bucket, int64_t change);
-  bool well_formed(const Entry& entry, const Bucket* bucket, uint16_t service_limit) const;
+  void count(const Bucket* bucket, int change);
+  void repair_record(Entry& entry, RepairReport& report);
+  static void add(uint64_t& counter, int64_t change) {
+    __atomic_store_n(&counter, counter + static_cast<uint64_t>(change), __ATOMIC_RELAXED);
+  }
+  bool well_formed(const Entry& entry, const Bucket* bucket, uint32_t service_limit) const;
   bool is_duplicate(const Entry* entry, uint64_t hash) const;
-
-  static void write(Entry* entry, const Key& key, uint64_t hash, uint32_t backend, uint16_t last,
-                    uint8_t status);
-  static void change_overflow(Bucket* bucket, int change);
 
   Bucket* buckets_ = nullptr;
   FlowTableStats* stats_ = nullptr;
@@ -365,10 +374,9 @@ class FlowReader {
   void for_each(uint32_t from, uint32_t count, Fn&& fn) const;
 
  private:
-  // False when the bucket was being written at every one of some hundred attempts.
+  // False when the bucket was being written at every one of some thousand attempts.
   bool copy(uint32_t index, Bucket& to) const;
-  std::optional<Entry> find_in(uint32_t first, uint32_t count, bool has_stash,
-                               const Key& key) const;
+  std::optional<Entry> find_in(const FlowRegion& region, const Key& key, uint64_t hash) const;
 
   const Bucket* buckets_ = nullptr;
   const FlowTableStats* stats_ = nullptr;
@@ -412,8 +420,9 @@ inline FlowEntry6* match(FlowBucket<FlowEntry6>& bucket, const FlowKey6& key, ui
 }
 
 template <typename Entry>
-inline Entry* FlowTable<Entry>::search(const Region& region, const Key& key, uint64_t hash) const {
-  Bucket* home = primary(region, hash);
+inline Entry* FlowTable<Entry>::search(const FlowRegion& region, const Key& key,
+                                       uint64_t hash) const {
+  Bucket* home = buckets_ + region.primary(hash);
   if (Entry* entry = match(*home, key, hash)) return entry;
   if (overflow(*home) == 0) [[likely]]
     return nullptr;
@@ -431,25 +440,25 @@ uint32_t FlowTable<Entry>::sweep(uint32_t buckets, uint16_t now, const FlowTimeo
     for (Entry& entry : bucket->slots) {
       if (entry.state() == FlowState::empty) continue;
       if (is_live(entry, now, timeouts.of(entry.key.service))) {
-        if (is_stash(bucket)) leave_stash(&entry, now, timeouts);
+        if (geometry_.is_stash(index)) leave_stash(&entry, now, timeouts);
         continue;
       }
       on_expired(static_cast<const Entry&>(entry));
       release(&entry);
-      ++stats_->expired;
+      add(stats_->expired, 1);
       ++removed;
     }
     if (++index == geometry_.buckets()) index = 0;
   }
   __builtin_prefetch(buckets_ + index);
-  stats_->sweep_next = index;
+  __atomic_store_n(&stats_->sweep_next, index, __ATOMIC_RELAXED);
   return removed;
 }
 
 template <typename Entry>
 template <typename Fn>
-void FlowTable<Entry>::for_each_established(uint16_t service_limit, Fn&& fn) const {
-  for (uint32_t i = 0; i < unproven().first; ++i)
+void FlowTable<Entry>::for_each_established(uint32_t service_limit, Fn&& fn) const {
+  for (uint32_t i = 0; i < geometry_.unproven().first; ++i)
     for (const Entry& entry : buckets_[i].slots)
       if (well_formed(entry, &buckets_[i], service_limit)) fn(entry);
 }
