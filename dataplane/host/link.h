@@ -69,8 +69,8 @@ struct LinkPort {
   LinkType type = LinkType::port;
   uint32_t index;  // in the node file
   PortKind kind;
-  uint32_t up;            // opened and started; 0: waiting (AF_XDP: for rotad's program)
-  uint32_t ifindex;       // of its kernel side; 0 = it has none
+  uint32_t up;       // opened and started; 0: waiting (AF_XDP: for rotad's program)
+  uint32_t ifindex;  // of its kernel side; 0 = it has none
   uint32_t mtu;
   MacAddress mac;
   uint16_t reserved;
@@ -115,10 +115,13 @@ struct LinkMessage {
 // Sends one message with its fds. Returns 0 or errno (EAGAIN on a full non-blocking socket).
 int link_send(int socket, std::span<const std::byte> message, std::span<const int> fds = {});
 
-// Receives one message. Returns 0, EAGAIN when there is none, ECONNRESET at the end, or errno.
+// Receives one message. Returns 0, EAGAIN when there is none, ECONNRESET at the end, EMSGSIZE or
+// EBADMSG for one that is no message of this link, or errno.
 int link_receive(int socket, LinkMessage& message);
 
-// Listens on / connects to a path. On failure the Fd is empty and errno says why.
+// Listens on / connects to a path; the sockets do not block. Only the owner may connect (mode
+// 0600). A socket that a killed process left is replaced; one that somebody listens on is
+// EADDRINUSE. On failure the Fd is empty and errno says why.
 Fd link_listen(const std::string& path);
 Fd link_connect(const std::string& path);
 

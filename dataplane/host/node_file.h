@@ -2,8 +2,26 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // The node file: what both programs must know of this host before they meet. YAML, read once at
-// start; every error says file, line, what was expected and what was found. See README for a
-// commented example.
+// start; every error says file, line, what was expected and what was found. Unknown keys are
+// errors.
+//
+//   node: lb1
+//   ports:
+//     - {name: out0, interface: eth0, queues: 1}     # AF_XDP; the interface itself stays the
+//     kernel's
+//     - {name: in0, pci: "0000:01:00.0", queues: 4}  # DPDK owns it; the kernel gets a TAP "in0"
+//     - {name: t0, vdev: "net_null0", kernel_side: false}
+//   workers: [{core: 1}, {core: 2}]     # {core: 1, shared: true}: share it with another; for tests
+//   main_core: 0
+//   poll: adaptive                      # adaptive: sleep when idle; busy: never
+//   flows: {ipv4: 1000000, ipv6: 250000, unproven: 65536}
+//   services: 1024                      # service ids below this
+//   backends: 16384                     # backends' counters
+//   hugepages: auto                     # auto, off, or a hugetlbfs mount
+//   flow_memory: /run/rota/lb1/flows    # the file that outlives every process
+//   run_dir: /run/rota/lb1
+//   state_dir: /var/lib/rota/lb1
+//   vips: {place: interface, interface: eth0}  # none, lo, or interface
 #pragma once
 
 #include <cstdint>
@@ -19,8 +37,8 @@ namespace rota {
 struct NodePort {
   std::string name;
   PortKind kind;
-  std::string device;   // af_xdp: interface name; pci: address; vdev: driver and arguments
-  uint32_t queues = 1;  // receive queues (AF_XDP) or upper bound (PCI); 1..64
+  std::string device;       // af_xdp: interface name; pci: address; vdev: driver and arguments
+  uint32_t queues = 1;      // receive queues (AF_XDP) or upper bound (PCI); 1..64
   bool kernel_side = true;  // pci, vdev: make a TAP for what is the kernel's
 };
 

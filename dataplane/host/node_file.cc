@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "dataplane/host/node_file.h"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <initializer_list>
+#include <set>
+#include <string_view>
+#include <yaml-cpp/yaml.h>
+
+#include "dataplane/core/owner.h"
+
+namespace rota {
+namespace {
+
+constexpr uint64_t kFlowsMin = 1024;
+constexpr uint64_t kFlowsMax = uint64_t{1} << 30;
+constexpr uint64_t kServicesMax = 65536;
+constexpr uint64_t kBackendsMax = 1 << 20;
+constexpr uint64_t kCoreMax = 1023;
+constexpr uint64_t kQueuesMax = 64;
+constexpr size_t kSocketPathMax = 107;  // sun_path, unix(7)
+constexpr std::string_view kNameCharacters =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+// What ends the reading; its text is the operator's, without the file name.
+struct Refusal {
+  int line;
+  std::string text;
+};
+
+std::string quote(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+std::string join(std::initializer_list<std::string_view> words) {
+  std::string all;
+  for (std::string_view word : words) all += (all.empty() ? "" : ", ") + std::string(word);
+  return all;
+}
+
+std::string what_it_is(const YAML::Node& node) {
+  switch (node.Type()) {
+    case YAML::NodeType::Scalar:
+      return quote(node.Scalar());
+    case YAML::NodeType::Sequence:
+      return "a list";
+    case YAML::NodeType::Map:
+      return "a mapping";
+    default:
+      return "nothing";
+  }
+}
+
+// One value of the file, with the name by which the operator knows it.
+class Item {
+ public:
+  Item(YAML::Node node, std::string name, int line)
+      : node_(std::move(node)), name_(std::move(name)), line_(line) {}
+
+  bool is_there() const { return node_.IsDefined() && !node_.IsNull(); }
+  const std::string& name() const { return name_; }
+
+  [[noreturn]] void refuse(const std::string& expected) const {
+    refuse_text("expected " + expected + ", found " + (is_there() ? what_it_is(node_) : "nothing"));
+  }
+  [[noreturn]] void refuse_text(const std::string& text) const {
+    throw Refusal{line_, name_.empty() ? text : name_ + ": " + text};
+  }
+
+  std::string text() const {
+    if (!is_there() || !node_.IsScalar()) refuse("a text");
+    return node_.Scalar();
+  }
+
+  uint64_t number(uint64_t low, uint64_t high) const {
+    const std::string range =
+        "a whole number from " + std::to_string(low) + " to " + std::to_string(high);
+    if (!is_there() || !node_.IsScalar()) refuse(range);
+    const std::string& digits = node_.Scalar();
+    uint64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc{} || end != digits.data() + digits.size() || value < low || value > high)
+      refuse(range);
+    return value;
+  }
+  uint64_t number_or(uint64_t value, uint64_t low, uint64_t high) const {
+    return is_there() ? number(low, high) : value;
+  }
+
+  bool truth_or(bool value) const {
+    if (!is_there()) return value;
+    if (!YAML::convert<bool>::decode(node_, value)) refuse("true or false");
+    return value;
+  }
+
+  // The position of the text in `words`.
+  size_t one_of(std::initializer_list<std::string_view> words) const {
+    const auto* found = std::find(words.begin(), words.end(), text());
+    if (found == words.end()) refuse("one of " + join(words));
+    return static_cast<size_t>(found - words.begin());
+  }
+
+  std::string identifier(size_t length_max) const {
+    const std::string value = text();
+    if (value.empty() || value.size() > length_max || value.front() == '.' ||
+        value.find_first_not_of(kNameCharacters) != std::string::npos)
+      refuse("a name of 1 to " + std::to_string(length_max) + " letters, digits, '_', '-', '.'");
+    return value;
+  }
+
+  std::string absolute_path() const {
+    const std::string value = text();
+    if (value.empty() || value.front() != '/') refuse("an absolute path");
+    return std::filesystem::path(value).lexically_normal().string();
+  }
+
+  // Refuses keys that are not among `keys`, and keys given twice.
+  void expect_keys(std::initializer_list<std::string_view> keys) const {
+    if (!is_there() || !node_.IsMap()) refuse("a mapping with some of " + join(keys));
+    std::set<std::string> seen;
+    for (const auto& pair : node_) {
+      const std::string key = pair.first.Scalar();
+      const Item item(pair.second, child_name(key), pair.first.Mark().line + 1);
+      if (std::find(keys.begin(), keys.end(), key) == keys.end())
+        item.refuse_text("unknown key, expected one of " + join(keys));
+      if (!seen.insert(key).second) item.refuse_text("given twice");
+    }
+  }
+
+  Item operator[](const std::string& key) const {
+    const YAML::Node value = is_there() && node_.IsMap() ? node_[key] : YAML::Node();
+    return make(value, child_name(key));
+  }
+
+  std::vector<Item> list(const std::string& expected) const {
+    if (!is_there() || !node_.IsSequence() || node_.size() == 0) refuse(expected);
+    std::vector<Item> items;
+    for (size_t i = 0; i < node_.size(); ++i)
+      items.push_back(make(node_[i], name_ + "[" + std::to_string(i) + "]"));
+    return items;
+  }
+
+ private:
+  Item make(const YAML::Node& value, std::string name) const {
+    const int line = value.IsDefined() && !value.Mark().is_null() ? value.Mark().line + 1 : line_;
+    return {value, std::move(name), line};
+  }
+  std::string child_name(const std::string& key) const {
+    return name_.empty() ? key : name_ + "." + key;
+  }
+
+  YAML::Node node_;
+  std::string name_;
+  int line_;
+};
+
+std::string interface_name(const Item& item) { return item.identifier(15); }
+
+bool is_pci_address(std::string_view text) {  // dddd:bb:dd.f or bb:dd.f
+  const auto is_hex = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+  };
+  if (text.size() == 12) {
+    if (text[4] != ':' || !std::all_of(text.begin(), text.begin() + 4, is_hex)) return false;
+    text.remove_prefix(5);
+  }
+  return text.size() == 7 && is_hex(text[0]) && is_hex(text[1]) && text[2] == ':' &&
+         is_hex(text[3]) && is_hex(text[4]) && text[5] == '.' && text[6] >= '0' && text[6] <= '7';
+}
+
+void read_device(const Item& item, NodePort& port) {
+  const Item interface = item["interface"];
+  const Item pci = item["pci"];
+  const Item vdev = item["vdev"];
+  if (interface.is_there() + pci.is_there() + vdev.is_there() != 1)
+    item.refuse_text("expected exactly one of interface, pci, vdev");
+  if (interface.is_there()) {
+    port.kind = PortKind::af_xdp;
+    port.device = interface_name(interface);
+  } else if (pci.is_there()) {
+    port.kind = PortKind::pci;
+    port.device = pci.text();
+    if (!is_pci_address(port.device)) pci.refuse("a PCI address such as 0000:01:00.0");
+  } else {
+    port.kind = PortKind::vdev;
+    port.device = vdev.text();
+    if (!port.device.starts_with("net_") || port.device.find_first_of(" \t\n") != std::string::npos)
+      vdev.refuse("a DPDK virtual device such as net_tap0,iface=rota0");
+    if (port.device.starts_with("net_af_xdp"))
+      vdev.refuse("'interface: NAME' for AF_XDP, which waits for rotad's program");
+  }
+}
+
+NodePort read_port(const Item& item) {
+  item.expect_keys({"name", "interface", "pci", "vdev", "queues", "kernel_side"});
+  NodePort port{.name = interface_name(item["name"]), .kind = {}, .device = {}};
+  read_device(item, port);
+  port.queues = static_cast<uint32_t>(item["queues"].number_or(1, 1, kQueuesMax));
+  const Item kernel_side = item["kernel_side"];
+  if (kernel_side.is_there() && port.kind == PortKind::af_xdp)
+    kernel_side.refuse_text(
+        "expected only with pci or vdev: the kernel side of an interface is "
+        "the interface itself");
+  port.kernel_side = kernel_side.truth_or(true);
+  return port;
+}
+
+std::vector<NodePort> read_ports(const Item& list) {
+  std::vector<NodePort> ports;
+  const auto items = list.list("a list of ports, at least one");
+  if (items.size() > kPortCountMax)
+    list.refuse_text("expected at most " + std::to_string(kPortCountMax) + " ports, found " +
+                     std::to_string(items.size()));
+  const auto device_name = [](const NodePort& port) {
+    return port.device.substr(0, port.device.find(','));
+  };
+  for (const Item& item : items) {
+    NodePort port = read_port(item);
+    for (const NodePort& other : ports) {
+      if (other.name == port.name)
+        item["name"].refuse_text("expected a name of its own, found " + quote(port.name) +
+                                 " a second time");
+      if (device_name(other) == device_name(port))
+        item.refuse_text("expected a device of its own, found " + quote(device_name(port)) +
+                         ", which is port " + quote(other.name) + " already");
+    }
+    ports.push_back(std::move(port));
+  }
+  return ports;
+}
+
+// Polling threads on one core take turns of milliseconds: only on request, for tests.
+void check_core(const Item& item, const NodeFile& node) {
+  const auto core = static_cast<uint32_t>(item["core"].number(0, kCoreMax));
+  if (item["shared"].truth_or(false)) return;
+  const auto& cores = node.worker_cores;
+  const bool taken = std::find(cores.begin(), cores.end(), core) != cores.end();
+  if (taken || core == node.main_core)
+    item["core"].refuse_text("expected a core of its own, found core " + std::to_string(core) +
+                             (taken ? " a second time" : ", which is main_core") +
+                             " (to have them share it all the same, say shared: true)");
+}
+
+void read_workers(const Item& list, NodeFile& node) {
+  const auto items = list.list("a list of workers such as [{core: 1}]");
+  if (items.size() > kOwnerSlots)
+    list.refuse_text("expected at most " + std::to_string(kOwnerSlots) + " workers, found " +
+                     std::to_string(items.size()));
+  for (const Item& item : items) {
+    item.expect_keys({"core", "shared"});
+    check_core(item, node);
+    node.worker_cores.push_back(static_cast<uint32_t>(item["core"].number(0, kCoreMax)));
+  }
+}
+
+void read_flows(const Item& item, NodeFile& node) {
+  if (!item.is_there()) return;
+  item.expect_keys({"ipv4", "ipv6", "unproven"});
+  node.flows_ipv4 = item["ipv4"].number_or(node.flows_ipv4, kFlowsMin, kFlowsMax);
+  node.flows_ipv6 = item["ipv6"].number_or(node.flows_ipv6, kFlowsMin, kFlowsMax);
+  node.flows_unproven = item["unproven"].number_or(node.flows_unproven, kFlowsMin, kFlowsMax);
+  const uint64_t flows = node.flows_ipv4 + node.flows_ipv6;
+  if (node.flows_unproven > flows)
+    item["unproven"].refuse_text("expected at most ipv4 + ipv6 = " + std::to_string(flows) +
+                                 " flows, found " + std::to_string(node.flows_unproven));
+}
+
+void read_vips(const Item& item, NodeFile& node) {
+  if (!item.is_there()) return;
+  item.expect_keys({"place", "interface"});
+  node.vip_place = VipPlace{static_cast<int>(item["place"].one_of({"none", "lo", "interface"}))};
+  const Item interface = item["interface"];
+  if (node.vip_place == VipPlace::interface)
+    node.vip_interface = interface_name(interface);
+  else if (interface.is_there())
+    interface.refuse_text("expected only with place: interface");
+}
+
+void read_directories(const Item& top, NodeFile& node) {
+  const auto path_or = [&](const char* key, std::string value) {
+    return top[key].is_there() ? top[key].absolute_path() : value;
+  };
+  node.run_dir = path_or("run_dir", "/run/rota/" + node.node);
+  node.state_dir = path_or("state_dir", "/var/lib/rota/" + node.node);
+  node.flow_memory = path_or("flow_memory", "");
+  const size_t length = node.link_socket().size();
+  if (length > kSocketPathMax)
+    top["run_dir"].refuse_text("expected a path short enough for its unix sockets (" +
+                               std::to_string(kSocketPathMax) + " bytes), found " +
+                               std::to_string(length) + " bytes in " + node.link_socket());
+}
+
+void read_hugepages(const Item& item, NodeFile& node) {
+  if (!item.is_there()) return;
+  node.hugepages = item.text();
+  if (node.hugepages != "auto" && node.hugepages != "off" && !node.hugepages.starts_with('/'))
+    item.refuse("auto, off or the path of a hugetlbfs mount");
+}
+
+NodeFile read_all(const Item& top) {
+  top.expect_keys({"node", "run_dir", "state_dir", "ports", "workers", "main_core", "poll", "flows",
+                   "services", "backends", "hugepages", "flow_memory", "vips"});
+  NodeFile node;
+  node.node = top["node"].identifier(32);
+  read_directories(top, node);
+  node.ports = read_ports(top["ports"]);
+  node.main_core = static_cast<uint32_t>(top["main_core"].number_or(0, 0, kCoreMax));
+  read_workers(top["workers"], node);
+  if (top["poll"].is_there())
+    node.poll = Poll{static_cast<int>(top["poll"].one_of({"adaptive", "busy"}))};
+  read_flows(top["flows"], node);
+  node.service_count =
+      static_cast<uint32_t>(top["services"].number_or(node.service_count, 2, kServicesMax));
+  node.backend_count =
+      static_cast<uint32_t>(top["backends"].number_or(node.backend_count, 1, kBackendsMax));
+  read_hugepages(top["hugepages"], node);
+  read_vips(top["vips"], node);
+  return node;
+}
+
+}  // namespace
+
+std::variant<NodeFile, std::string> read_node_file(const std::string& path) {
+  try {
+    NodeFile node = read_all(Item(YAML::LoadFile(path), "", 1));
+    node.path = path;
+    return node;
+  } catch (const Refusal& refusal) {
+    return path + ":" + std::to_string(refusal.line) + ": " + refusal.text;
+  } catch (const YAML::BadFile&) {
+    return path + ": cannot be read";
+  } catch (const YAML::Exception& error) {
+    return path + ":" + std::to_string(error.mark.line + 1) +
+           ": expected YAML, found: " + error.msg;
+  }
+}
+
+}  // namespace rota
