@@ -57,6 +57,7 @@ class ChecksumDelta {
     for (size_t i = 0; i < 16; i += 4)
       replace(load<Be32>(&old_value.bytes[i]), load<Be32>(&new_value.bytes[i]));
   }
+  void add(const ChecksumDelta& other) { sum_ += checksum_fold(other.sum_); }
   Be16 apply(Be16 checksum) const {
     const uint64_t sum = sum_ + static_cast<uint16_t>(~checksum.raw);
     return Be16{static_cast<uint16_t>(~checksum_fold(sum))};

@@ -24,7 +24,6 @@ enum class Drop : uint8_t {
   fragment,
   // match
   not_served,
-  unknown_service,
   icmp_unmatched,
   // pick
   no_backend,
@@ -34,7 +33,6 @@ enum class Drop : uint8_t {
   unresolved,
   too_big,
   ttl_expired,
-  no_kernel_side,
   // shell
   hand_over_full,
   send_full,
@@ -58,7 +56,6 @@ inline constexpr std::array<DropInfo, static_cast<size_t>(Drop::count)> kDrops{{
     {Drop::lying_length, "lying_length", "a length field says more than what arrived"},
     {Drop::fragment, "fragment", "a fragment towards a VIP; fragments are not balanced yet"},
     {Drop::not_served, "not_served", "for no service, and it cannot be given back to the kernel"},
-    {Drop::unknown_service, "unknown_service", "its endpoint names a service not in force"},
     {Drop::icmp_unmatched, "icmp_unmatched", "an ICMP error that quotes no flow of a service"},
     {Drop::no_backend, "no_backend", "the service has no backend that takes the flow"},
     {Drop::hairpin, "hairpin", "the client is on the backends' side: replies would bypass us"},
@@ -66,7 +63,6 @@ inline constexpr std::array<DropInfo, static_cast<size_t>(Drop::count)> kDrops{{
     {Drop::unresolved, "unresolved", "the next hop's MAC address is not known yet"},
     {Drop::too_big, "too_big", "larger than the MTU of the way out"},
     {Drop::ttl_expired, "ttl_expired", "TTL or hop limit is used up"},
-    {Drop::no_kernel_side, "no_kernel_side", "for the kernel, but its port has no kernel side"},
     {Drop::hand_over_full, "hand_over_full", "the owner worker's ring is full"},
     {Drop::send_full, "send_full", "the port's transmit queue is full"},
     {Drop::kernel_full, "kernel_full", "the kernel side does not take more"},

@@ -52,6 +52,7 @@ static_assert(ROTA_SHAPE_TRANSPORT == static_cast<int>(Shape::transport) &&
 rota_steer_packet steer_packet_of(const Packet& packet) {
   rota_steer_packet steer{};
   steer.shape = static_cast<uint8_t>(packet.shape);
+  steer.is_ipv6 = packet.is_ipv6();
   if (packet.shape == Shape::other) return steer;
   store(steer.source, source_at(packet.l3(), packet.is_ipv6()));
   store(steer.destination, destination_at(packet.l3(), packet.is_ipv6()));

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "dataplane/core/rewrite.h"
+#include "dataplane/core/tuple.h"
+
 namespace rota {
 namespace {
 
@@ -33,6 +36,25 @@ uint32_t find_route(const Generation& generation, const Ipv6Address& destination
   const Ipv6Start start{__builtin_bswap64(load<uint64_t>(&destination.bytes[0])),
                         __builtin_bswap64(load<uint64_t>(&destination.bytes[8]))};
   return find_in(routes, array_of<RouteRange6>(routes, routes.ipv6), start, hash);
+}
+
+uint32_t find_client_route(const Packet& packet, const Generation& generation) {
+  const ClientPlace client = client_place(packet);
+  return packet.is_ipv6() ? find_route(generation, load<Ipv6Address>(client.address), packet.hash)
+                          : find_route(generation, load<Be32>(client.address), packet.hash);
+}
+
+void route(Packet& packet, const Generation& generation) {
+  if (packet.direction == Direction::to_client) {
+    packet.next_hop = find_client_route(packet, generation);
+    if (packet.next_hop == kNoNextHop) return packet.drop_for(Drop::no_route);
+  }
+  const NextHop& way = generation.next_hop(packet.next_hop);
+  if (!way.resolved) return packet.drop_for(Drop::unresolved);
+  if (packet.counter_bytes > way.mtu) return packet.drop_for(Drop::too_big);
+  if (is_translated(packet, generation) && ttl_of(packet) <= 1)
+    return packet.drop_for(Drop::ttl_expired);
+  packet.out_port = way.port;
 }
 
 }  // namespace rota

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "dataplane/core/generation.h"
+#include "dataplane/core/packet.h"
 #include "dataplane/core/wire.h"
 
 namespace rota {
@@ -16,5 +17,17 @@ inline constexpr uint32_t kNoNextHop = ~uint32_t{0};
 // RFC 2992): the same hash takes the same way. Cost: log2 of the ranges.
 uint32_t find_route(const Generation& generation, Be32 destination, uint64_t hash);
 uint32_t find_route(const Generation& generation, const Ipv6Address& destination, uint64_t hash);
+
+// Index of the next hop towards the client of a served packet, or kNoNextHop.
+uint32_t find_client_route(const Packet& packet, const Generation& generation);
+
+// dnat: Rota is a router on the packet's way. dsr: it is a switch.
+inline bool is_translated(const Packet& packet, const Generation& generation) {
+  return generation.services[packet.service].blob->mode == Mode::dnat;
+}
+
+// Finds the way out: next_hop and out_port, or a drop. Towards a backend the next hop is
+// precomputed; towards a client it is the route's.
+void route(Packet& packet, const Generation& generation);
 
 }  // namespace rota

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "dataplane/core/explain.h"
+
+#include <cstddef>
+
+#include "dataplane/core/checksum.h"
+#include "dataplane/core/headers.h"
+#include "dataplane/core/match.h"
+#include "dataplane/core/owner.h"
+#include "dataplane/core/parse.h"
+#include "dataplane/core/route.h"
+#include "dataplane/core/tuple.h"
+
+namespace rota {
+namespace {
+
+// The asked packet as bytes, so that the real stages judge it.
+struct Frame {
+  uint8_t bytes[128] = {};
+  uint32_t length = 0;
+
+  template <typename Header>
+  void append(const Header& header) {
+    store(bytes + length, header);
+    length += sizeof(Header);
+  }
+};
+
+uint32_t transport_bytes(const ExplainQuestion& question) {
+  return question.protocol == Protocol::tcp ? sizeof(TcpHeader) : sizeof(UdpHeader);
+}
+
+void append_ip(Frame& frame, const ExplainQuestion& question) {
+  const auto bytes = static_cast<uint16_t>(transport_bytes(question));
+  if (!question.client.is_ipv4()) {
+    frame.append(Ipv6Header{.version_class_flow = Be32::from_host(6u << 28),
+                            .payload_length = Be16::from_host(bytes),
+                            .next_header = static_cast<uint8_t>(question.protocol),
+                            .hop_limit = 64,
+                            .source = question.client.ipv6(),
+                            .destination = question.destination.ipv6()});
+    return;
+  }
+  Ipv4Header ip{.version_ihl = 0x45,
+                .total_length = Be16::from_host(static_cast<uint16_t>(sizeof(Ipv4Header) + bytes)),
+                .ttl = 64,
+                .protocol = static_cast<uint8_t>(question.protocol),
+                .source = question.client.ipv4(),
+                .destination = question.destination.ipv4()};
+  ip.checksum = Be16{checksum_full(&ip, sizeof(ip))};
+  frame.append(ip);
+}
+
+Frame frame_of(const ExplainQuestion& question) {
+  Frame frame;
+  frame.append(
+      EthernetHeader{.type = Be16::from_host(question.client.is_ipv4() ? kEtherIpv4 : kEtherIpv6)});
+  append_ip(frame, question);
+  if (question.protocol == Protocol::tcp)
+    frame.append(TcpHeader{.source_port = question.client_port,
+                           .destination_port = question.destination_port,
+                           .data_offset = 5 << 4,
+                           .flags = question.syn ? tcp_flag::kSyn : tcp_flag::kAck});
+  else
+    frame.append(UdpHeader{.source_port = question.client_port,
+                           .destination_port = question.destination_port,
+                           .length = Be16::from_host(sizeof(UdpHeader))});
+  return frame;
+}
+
+uint16_t owner_of(const ExplainQuestion& question, const FlowMemoryView& flows) {
+  const OwnerMap owners{static_cast<uint16_t>(flows.config().worker_count)};
+  if (question.client.is_ipv4())
+    return owners.owner_of(rss_hash_ipv4(question.client.ipv4(), question.destination.ipv4(),
+                                         question.client_port, question.destination_port));
+  return owners.owner_of(rss_hash_ipv6(question.client.ipv6(), question.destination.ipv6(),
+                                       question.client_port, question.destination_port));
+}
+
+template <typename Entry>
+void decide_from(const Packet& packet, const ServiceView& service,
+                 const std::optional<Entry>& record, uint16_t now, Explanation& answer) {
+  if (record) {
+    answer.recorded = true;
+    answer.state = record->state();
+    answer.idle_s = idle_s(*record, now);
+    answer.recorded_backend_id = record->backend;
+  }
+  const Decision decision = decide(packet, service, record ? &*record : nullptr, now);
+  answer.decided = true;
+  answer.choice = decision.choice;
+  answer.orphan = decision.orphan;
+  answer.backend = decision.backend;
+}
+
+void find(Packet& packet, const ServiceView& service, const FlowMemoryView* flows, uint16_t now,
+          Explanation& answer) {
+  const ClientPlace client = client_place(packet);
+  if (packet.is_ipv6()) {
+    const FlowKey6 key{load<Ipv6Address>(client.address), client.port, packet.service};
+    packet.hash = flows ? flow_hash(flows->header().hash_key, key) : 0;
+    return decide_from(packet, service,
+                       flows ? flows->reader6(answer.worker).find(key) : std::nullopt, now, answer);
+  }
+  const FlowKey4 key{load<Be32>(client.address), client.port, packet.service};
+  packet.hash = flows ? flow_hash(flows->header().hash_key, key) : 0;
+  decide_from(packet, service, flows ? flows->reader4(answer.worker).find(key) : std::nullopt, now,
+              answer);
+}
+
+// The backend a new flow or an orphan would get.
+void pick(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
+          Explanation& answer) {
+  const ServiceView& service = generation.services[packet.service];
+  answer.backend = fallback_of(service, packet.hash);
+  if (answer.backend == nullptr) return packet.drop_for(Drop::no_backend);
+  if (answer.choice != Choice::new_flow) return;
+  if (is_hairpin(packet, generation)) return packet.drop_for(Drop::hairpin);
+  if (flows == nullptr || service.blob->scheduler == Scheduler::maglev) return;
+  answer.ticket = flows->tickets()[packet.service].next.load(std::memory_order_relaxed);
+  answer.backend = &turn_of(service, answer.ticket);
+}
+
+void run_stages(Packet& packet, const ExplainQuestion& question, const Generation& generation,
+                const FlowMemoryView* flows, uint16_t now, Explanation& answer) {
+  parse(packet);
+  if (packet.on_its_way()) match(packet, generation);
+  if (!packet.on_its_way()) return;
+  answer.service = packet.service;
+  if (packet.direction == Direction::to_backend) {
+    if (flows != nullptr) answer.worker = owner_of(question, *flows);
+    find(packet, generation.services[packet.service], flows, now, answer);
+    if (answer.choice != Choice::follow) pick(packet, generation, flows, answer);
+    if (!packet.on_its_way()) return;
+    packet.next_hop = answer.backend->next_hop;
+  }
+  route(packet, generation);
+  if (packet.next_hop != kNoNextHop) answer.next_hop = &generation.next_hop(packet.next_hop);
+  if (packet.on_its_way()) packet.verdict = Verdict::send;
+}
+
+}  // namespace
+
+Explanation explain(const ExplainQuestion& question, const Generation& generation,
+                    const FlowMemoryView* flows, uint16_t now) {
+  Frame frame = frame_of(question);
+  Packet packet = received_packet(frame.bytes, frame.length, question.port);
+  Explanation answer;
+  run_stages(packet, question, generation, flows, now, answer);
+  answer.verdict = packet.verdict;
+  answer.drop = packet.drop;
+  return answer;
+}
+
+}  // namespace rota

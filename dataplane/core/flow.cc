@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "dataplane/core/flow.h"
+
+#include "dataplane/core/decide.h"
+#include "dataplane/core/headers.h"
+#include "dataplane/core/route.h"
+#include "dataplane/core/tuple.h"
+
+namespace rota {
+namespace {
+
+// One look at the flows: what is in force, whose tables, and when.
+struct Scene {
+  const Generation& generation;
+  Worker& worker;
+  uint16_t now;
+
+  const ServiceView& service_of(const Packet& packet) const {
+    return generation.services[packet.service];
+  }
+  FlowTimeouts timeouts() const { return {.services = generation.timeouts}; }
+  BackendCounters& counters_of(const SnapshotBackend& backend) const {
+    return worker.counters.backends[backend.slot];
+  }
+};
+
+// Calls fn(table, key) with the table and key of the packet's family.
+template <typename Fn>
+void with_flow(const Packet& packet, const Worker& worker, Fn&& fn) {
+  const ClientPlace client = client_place(packet);
+  if (packet.is_ipv6())
+    fn(*worker.flows6, FlowKey6{load<Ipv6Address>(client.address), client.port, packet.service});
+  else
+    fn(*worker.flows4, FlowKey4{load<Be32>(client.address), client.port, packet.service});
+}
+
+uint32_t payload_bytes(const Packet& packet) {
+  const uint32_t header_bytes = packet.protocol == Protocol::tcp
+                                    ? load<TcpHeader>(packet.l4()).header_bytes()
+                                    : static_cast<uint32_t>(sizeof(UdpHeader));
+  return packet.length - packet.l4_offset - header_bytes;
+}
+
+void take(Packet& packet, const ServiceView& service, const SnapshotBackend& backend) {
+  packet.backend = static_cast<uint16_t>(&backend - service.backends().data());
+  packet.next_hop = backend.next_hop;
+}
+
+void take_fallback(Packet& packet, const ServiceView& service) {
+  const SnapshotBackend* backend = fallback_of(service, packet.hash);
+  if (backend == nullptr) return packet.drop_for(Drop::no_backend);
+  take(packet, service, *backend);
+}
+
+// --- Records ---
+
+// A proven record goes; its backend, if it still is one, has one flow less.
+template <typename Entry>
+void count_closed(const Scene& scene, const Entry& entry) {
+  if (entry.state() == FlowState::unproven) return;
+  const auto& services = scene.generation.services;
+  if (entry.key.service >= services.size()) return;
+  const ServiceView& service = services[entry.key.service];
+  if (service.blob == nullptr) return;
+  if (const auto* backend = service.find_backend(entry.backend))
+    scene.counters_of(*backend).flows_closed.add(1);
+}
+
+template <typename Entry>
+void forget(const Scene& scene, FlowTable<Entry>& table, Entry* record) {
+  count_closed(scene, *record);
+  table.erase(record);
+}
+
+template <typename Entry>
+void prove(const Scene& scene, FlowTable<Entry>& table, Entry* unproven, uint64_t hash,
+           const SnapshotBackend& backend) {
+  if (table.promote(unproven, hash, scene.now, scene.timeouts()) != nullptr)
+    scene.counters_of(backend).flows_opened.add(1);
+  else
+    scene.worker.counters.worker->table_full.add(1);
+}
+
+template <typename Entry>
+void close(Entry& record) {
+  FlowTable<Entry>::set_state(record, FlowState::closing);
+}
+
+// Data after the end was announced: it had not ended (a forged RST, a lost FIN).
+template <typename Entry>
+void revive(Entry& record) {
+  FlowTable<Entry>::set_state(record, FlowState::established);
+  FlowTable<Entry>::remove_flags(record, flow_flag::kClientFin | flow_flag::kBackendFin);
+}
+
+template <typename Entry>
+void follow_tcp(const Packet& packet, const ServiceView& service, Entry& record) {
+  if (packet.tcp_flags & tcp_flag::kRst) return close(record);
+  if (packet.tcp_flags & tcp_flag::kFin) {
+    FlowTable<Entry>::add_flags(record, flow_flag::kClientFin);
+    const bool one_way = service.blob->mode == Mode::dsr;
+    if (one_way || record.has(flow_flag::kBackendFin)) close(record);
+    return;
+  }
+  if (record.state() == FlowState::closing && payload_bytes(packet) > 0) revive(record);
+}
+
+// Whether this second packet of the client proves its flow.
+template <typename Entry>
+bool proves(const Packet& packet, const ServiceView& service, const Entry& unproven) {
+  if (packet.protocol == Protocol::udp) return true;
+  if (packet.tcp_flags & (tcp_flag::kSyn | tcp_flag::kRst)) return false;
+  return service.blob->mode == Mode::dsr || unproven.has(flow_flag::kAnswered);
+}
+
+template <typename Entry>
+void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* record,
+            const SnapshotBackend& backend) {
+  const ServiceView& service = scene.service_of(packet);
+  take(packet, service, backend);
+  table.touch(*record, scene.now);
+  if (record->state() == FlowState::unproven) {
+    if (proves(packet, service, *record)) prove(scene, table, record, packet.hash, backend);
+  } else if (packet.protocol == Protocol::tcp) {
+    follow_tcp(packet, service, *record);
+  }
+}
+
+// --- New flows and orphans ---
+
+// Whose turn it is. A drawn ticket is used: every check came before.
+const SnapshotBackend& draw_turn(const Packet& packet, const Scene& scene) {
+  std::atomic<uint64_t>& next = scene.worker.tickets[packet.service].next;
+  const uint64_t ticket = next.fetch_add(1, std::memory_order_relaxed);
+  scene.worker.counters.worker->tickets.add(1);
+  return turn_of(scene.service_of(packet), ticket);
+}
+
+template <typename Entry>
+void open_flow(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
+               const typename Entry::Key& key) {
+  const ServiceView& service = scene.service_of(packet);
+  if (service.sequence().empty()) return packet.drop_for(Drop::no_backend);
+  if (is_hairpin(packet, scene.generation)) return packet.drop_for(Drop::hairpin);
+  Entry* record = table.reserve_unproven(key, packet.hash, scene.now, scene.timeouts());
+  if (record == nullptr) {
+    packet.flags |= packet_flag::kStateless;
+    scene.worker.counters.worker->stateless.add(1);
+    return take_fallback(packet, service);
+  }
+  packet.flags |= packet_flag::kNewFlow;
+  if (service.blob->scheduler == Scheduler::maglev)
+    take_fallback(packet, service);
+  else
+    take(packet, service, draw_turn(packet, scene));
+  table.bind(*record, service.backends()[packet.backend].id);
+}
+
+void adopt_orphan(Packet& packet, const Scene& scene, Orphan kind) {
+  packet.flags |= packet_flag::kOrphan;
+  scene.worker.counters.worker->orphans[static_cast<size_t>(kind)].add(1);
+  take_fallback(packet, scene.service_of(packet));
+}
+
+template <typename Entry>
+void pick_in(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
+             const typename Entry::Key& key) {
+  Entry* record = table.lookup(key, packet.hash);
+  if (record == nullptr) record = table.lookup_unproven(key, packet.hash);
+  const Decision decision = decide(packet, scene.service_of(packet), record, scene.now);
+  if (decision.choice == Choice::follow)
+    return follow(packet, scene, table, record, *decision.backend);
+  if (record != nullptr) forget(scene, table, record);
+  if (decision.choice == Choice::new_flow) return open_flow(packet, scene, table, key);
+  adopt_orphan(packet, scene, decision.orphan);
+}
+
+// --- Notes ---
+
+template <typename Entry>
+void apply_to_proven(const Note& note, const Scene& scene, Entry& record) {
+  FlowTable<Entry>::touch(record, scene.now);
+  if (note.events & note_event::kReset) return close(record);
+  if (note.events & note_event::kFin) {
+    FlowTable<Entry>::add_flags(record, flow_flag::kBackendFin);
+    if (record.has(flow_flag::kClientFin)) close(record);
+    return;
+  }
+  if (record.state() == FlowState::closing && (note.events & note_event::kData)) revive(record);
+}
+
+template <typename Entry>
+void apply_to_unproven(const Note& note, const Scene& scene, FlowTable<Entry>& table, Entry* record,
+                       uint64_t hash, const SnapshotBackend& backend) {
+  if (note.events & note_event::kReset) return table.erase(record);
+  table.touch(*record, scene.now);
+  if (note.events & note_event::kAnswered) table.add_flags(*record, flow_flag::kAnswered);
+  if (note.events & note_event::kAlive) prove(scene, table, record, hash, backend);
+}
+
+template <typename Entry>
+void apply_in(const Note& note, const Scene& scene, FlowTable<Entry>& table,
+              const typename Entry::Key& key) {
+  const ServiceView& service = scene.generation.services[note.service];
+  const SnapshotBackend* backend =
+      service.blob == nullptr ? nullptr : service.find_backend(note.backend_id);
+  if (backend == nullptr) return;
+  const uint64_t hash = table.hash(key);
+  if (Entry* record = table.lookup(key, hash)) {
+    if (record->backend == note.backend_id) apply_to_proven(note, scene, *record);
+    return;
+  }
+  if (Entry* record = table.lookup_unproven(key, hash)) {
+    if (record->backend == note.backend_id)
+      apply_to_unproven(note, scene, table, record, hash, *backend);
+    return;
+  }
+  if (!(note.events & note_event::kAlive)) return;
+  if (table.insert_established(key, hash, note.backend_id, FlowState::established, scene.now,
+                               scene.timeouts()) != nullptr)
+    scene.counters_of(*backend).flows_opened.add(1);
+  else
+    scene.worker.counters.worker->table_full.add(1);
+}
+
+}  // namespace
+
+bool is_hairpin(const Packet& packet, const Generation& generation) {
+  const uint64_t ports = generation.services[packet.service].blob->on_link_ports;
+  if (ports == 0) return false;
+  const uint32_t index = find_client_route(packet, generation);
+  if (index == kNoNextHop) return false;
+  const NextHop& way = generation.next_hop(index);
+  return way.on_link && (ports >> way.port & 1);
+}
+
+void hash_flow(Packet& packet, const Worker& worker) {
+  with_flow(packet, worker, [&](const auto& table, const auto& key) {
+    packet.hash = table.hash(key);
+    table.prefetch(packet.hash);
+  });
+}
+
+void pick(Packet& packet, const Generation& generation, Worker& worker, uint16_t now) {
+  const Scene scene{generation, worker, now};
+  with_flow(packet, worker,
+            [&](auto& table, const auto& key) { pick_in(packet, scene, table, key); });
+}
+
+void pick_for_error(Packet& packet, const Generation& generation, Worker& worker, uint16_t now) {
+  const ServiceView& service = generation.services[packet.service];
+  with_flow(packet, worker, [&](auto& table, const auto& key) {
+    const auto& timeouts = service.blob->timeouts;
+    auto* record = table.find(key, packet.hash, now, timeouts);
+    if (record == nullptr) record = table.find_unproven(key, packet.hash, now, timeouts);
+    const auto* backend = record == nullptr ? nullptr : service.find_backend(record->backend);
+    if (backend != nullptr)
+      take(packet, service, *backend);
+    else
+      take_fallback(packet, service);
+  });
+}
+
+Note note_of(const Packet& packet, const Generation& generation) {
+  const ClientPlace client = client_place(packet);
+  const ServiceView& service = generation.services[packet.service];
+  Note note{.client = destination_at(packet.l3(), packet.is_ipv6()),
+            .backend_id = service.backends()[packet.backend].id,
+            .client_port = client.port,
+            .service = packet.service,
+            .ipv6 = packet.is_ipv6()};
+  if (packet.protocol == Protocol::udp) {
+    note.events = note_event::kAnswered;
+    return note;
+  }
+  const uint8_t flags = packet.tcp_flags;
+  if (flags & tcp_flag::kRst) note.events |= note_event::kReset;
+  if (flags & tcp_flag::kSyn) note.events |= note_event::kAnswered;
+  if (flags & tcp_flag::kFin) note.events |= note_event::kFin;
+  if (!(flags & (tcp_flag::kRst | tcp_flag::kSyn))) note.events |= note_event::kAlive;
+  if (payload_bytes(packet) > 0) note.events |= note_event::kData;
+  return note;
+}
+
+void apply_note(const Note& note, const Generation& generation, Worker& worker, uint16_t now) {
+  const Scene scene{generation, worker, now};
+  if (note.service >= generation.services.size()) return;
+  if (note.ipv6)
+    apply_in(note, scene, *worker.flows6,
+             FlowKey6{note.client.ipv6(), note.client_port, note.service});
+  else
+    apply_in(note, scene, *worker.flows4,
+             FlowKey4{note.client.ipv4(), note.client_port, note.service});
+}
+
+void sweep(Worker& worker, const Generation& generation, uint16_t now, uint32_t buckets) {
+  const Scene scene{generation, worker, now};
+  const auto count = [&](const auto& entry) { count_closed(scene, entry); };
+  const uint32_t expired = worker.flows4->sweep(buckets, now, scene.timeouts(), count) +
+                           worker.flows6->sweep(buckets, now, scene.timeouts(), count);
+  WorkerCounters& counters = *worker.counters.worker;
+  counters.expired.add(expired);
+  counters.flows_ipv4.set(worker.flows4->size());
+  counters.flows_ipv6.set(worker.flows6->size());
+  counters.unproven_ipv4.set(worker.flows4->unproven_size());
+  counters.unproven_ipv6.set(worker.flows6->unproven_size());
+}
+
+}  // namespace rota

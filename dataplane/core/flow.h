@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// flow: find and pick. A packet of a known flow follows its record; a new flow draws a turn; a
+// packet of a flow without a record (an orphan) gets the consistent fallback (design section 4).
+//
+// What makes a record: a new flow is unproven until there is evidence that both ends are real.
+//   TCP, dnat   the backend's SYN-ACK, and then a client packet that is no SYN; or any backend
+//               packet without SYN and RST, which only a connection sends. A SYN-ACK alone proves
+//               nothing: backends answer forged SYNs too.
+//   TCP, dsr    a second client packet that is no SYN: replies pass us by
+//   UDP         a second client packet
+#pragma once
+
+#include "dataplane/core/generation.h"
+#include "dataplane/core/note.h"
+#include "dataplane/core/packet.h"
+#include "dataplane/core/worker.h"
+
+namespace rota {
+
+// Computes the packet's flow hash and prefetches its bucket. REQUIRES: served.
+void hash_flow(Packet& packet, const Worker& worker);
+
+// Sets the backend of a packet from a client, or drops it. REQUIRES: hash_flow().
+void pick(Packet& packet, const Generation& generation, Worker& worker, uint16_t now);
+
+// Sets the backend of an ICMP error about a flow; changes no record. REQUIRES: hash_flow().
+void pick_for_error(Packet& packet, const Generation& generation, Worker& worker, uint16_t now);
+
+// What a backend's reply says of its flow, for the flow's owner. REQUIRES: direction to_client.
+Note note_of(const Packet& packet, const Generation& generation);
+
+// Applies a note to this worker's table.
+void apply_note(const Note& note, const Generation& generation, Worker& worker, uint16_t now);
+
+// Removes what has expired from the next `buckets` buckets of each table.
+void sweep(Worker& worker, const Generation& generation, uint16_t now, uint32_t buckets);
+
+}  // namespace rota

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "dataplane/core/rewrite.h"
+
+#include <cstddef>
+
+#include "dataplane/core/checksum.h"
+#include "dataplane/core/headers.h"
+
+namespace rota {
+namespace {
+
+enum class Side { source, destination };
+
+// Replaces an address of the IP header at `l3`, with IPv4's header checksum; notes the change in
+// `pseudo`, for checksums that cover the addresses.
+void replace_address(uint8_t* l3, bool ipv6, Side side, const Address& address,
+                     ChecksumDelta& pseudo) {
+  if (ipv6) {
+    uint8_t* at = l3 + (side == Side::source ? offsetof(Ipv6Header, source)
+                                             : offsetof(Ipv6Header, destination));
+    pseudo.replace(load<Ipv6Address>(at), address.ipv6());
+    store(at, address.ipv6());
+    return;
+  }
+  uint8_t* at = l3 + (side == Side::source ? offsetof(Ipv4Header, source)
+                                           : offsetof(Ipv4Header, destination));
+  ChecksumDelta header;
+  header.replace(load<Be32>(at), address.ipv4());
+  pseudo.replace(load<Be32>(at), address.ipv4());
+  store(at, address.ipv4());
+  uint8_t* checksum = l3 + offsetof(Ipv4Header, checksum);
+  store(checksum, header.apply(load<Be16>(checksum)));
+}
+
+void replace_port(uint8_t* l4, Side side, Be16 port, ChecksumDelta& delta) {
+  uint8_t* at = l4 + (side == Side::source ? offsetof(TransportPorts, source)
+                                           : offsetof(TransportPorts, destination));
+  delta.replace(load<Be16>(at), port);
+  store(at, port);
+}
+
+void update_udp_checksum(uint8_t* at, const ChecksumDelta& delta) {
+  const auto checksum = load<Be16>(at);
+  if (checksum.raw == 0) return;  // none was computed
+  Be16 updated = delta.apply(checksum);
+  if (updated.raw == 0) updated.raw = 0xffff;
+  store(at, updated);
+}
+
+void update_transport_checksum(Packet& packet, const ChecksumDelta& delta) {
+  if (packet.protocol == Protocol::udp)
+    return update_udp_checksum(packet.l4() + offsetof(UdpHeader, checksum), delta);
+  uint8_t* at = packet.l4() + offsetof(TcpHeader, checksum);
+  store(at, delta.apply(load<Be16>(at)));
+}
+
+// RFC 1812 5.3.1, RFC 8200 3: each router on the way takes one.
+void decrement_ttl(Packet& packet) {
+  if (packet.is_ipv6()) {
+    packet.l3()[offsetof(Ipv6Header, hop_limit)] -= 1;
+    return;
+  }
+  uint8_t* at = packet.l3() + offsetof(Ipv4Header, ttl);
+  const auto before = load<Be16>(at);  // TTL and protocol are one checksum word
+  at[0] -= 1;
+  ChecksumDelta delta;
+  delta.replace(before, load<Be16>(at));
+  uint8_t* checksum = packet.l3() + offsetof(Ipv4Header, checksum);
+  store(checksum, delta.apply(load<Be16>(checksum)));
+}
+
+void translate(Packet& packet, Side side, const Locator& locator) {
+  decrement_ttl(packet);
+  ChecksumDelta delta;
+  replace_address(packet.l3(), packet.is_ipv6(), side, locator.address, delta);
+  replace_port(packet.l4(), side, locator.port, delta);
+  update_transport_checksum(packet, delta);
+}
+
+// Where the quoted packet's transport checksum stands, or nullptr if the quote ends before it.
+uint8_t* quoted_checksum(Packet& packet) {
+  const size_t offset =
+      packet.quote_l4_offset + (packet.protocol == Protocol::udp ? offsetof(UdpHeader, checksum)
+                                                                 : offsetof(TcpHeader, checksum));
+  return offset + sizeof(Be16) <= packet.length ? packet.data + offset : nullptr;
+}
+
+}  // namespace
+
+void rewrite_to_backend(Packet& packet, const Locator& backend) {
+  translate(packet, Side::destination, backend);
+}
+
+void rewrite_to_client(Packet& packet, const Locator& service) {
+  translate(packet, Side::source, service);
+}
+
+void rewrite_error(Packet& packet, const Locator& backend) {
+  decrement_ttl(packet);
+  const bool ipv6 = packet.is_ipv6();
+  uint8_t* quote = packet.data + packet.quote_l3_offset;
+
+  // The ICMP checksum covers the whole quote: note each word of it that changes.
+  ChecksumDelta icmp;
+  const auto ip_checksum_before = load<Be16>(quote + offsetof(Ipv4Header, checksum));
+  ChecksumDelta quoted;
+  replace_address(quote, ipv6, Side::source, backend.address, quoted);
+  replace_port(packet.data + packet.quote_l4_offset, Side::source, backend.port, quoted);
+  if (uint8_t* at = quoted_checksum(packet)) {
+    const auto before = load<Be16>(at);
+    if (packet.protocol == Protocol::udp)
+      update_udp_checksum(at, quoted);
+    else
+      store(at, quoted.apply(before));
+    icmp.replace(before, load<Be16>(at));
+  }
+  icmp.add(quoted);
+  if (!ipv6) icmp.replace(ip_checksum_before, load<Be16>(quote + offsetof(Ipv4Header, checksum)));
+
+  ChecksumDelta pseudo;
+  replace_address(packet.l3(), ipv6, Side::destination, backend.address, pseudo);
+  if (ipv6) icmp.add(pseudo);  // RFC 4443 2.3: ICMPv6 covers a pseudo-header, ICMP does not
+  uint8_t* at = packet.l4() + offsetof(IcmpHeader, checksum);
+  store(at, icmp.apply(load<Be16>(at)));
+}
+
+void rewrite_ethernet(Packet& packet, const NextHop& next_hop) {
+  uint8_t* l3 = packet.l3();
+  const uint32_t ip_bytes = packet.length - packet.l3_offset;
+  const uint32_t header_bytes = sizeof(EthernetHeader) + (next_hop.vlan ? sizeof(VlanTag) : 0);
+  const Be16 type = Be16::from_host(packet.is_ipv6() ? kEtherIpv6 : kEtherIpv4);
+
+  uint8_t* data = l3 - header_bytes;
+  EthernetHeader ethernet{
+      .destination = next_hop.destination, .source = next_hop.source, .type = type};
+  if (next_hop.vlan) {
+    ethernet.type = Be16::from_host(kEtherVlan);
+    store(data + sizeof(EthernetHeader),
+          VlanTag{.control = Be16::from_host(next_hop.vlan), .type = type});
+  }
+  store(data, ethernet);
+  packet.l4_offset = static_cast<uint16_t>(packet.l4_offset - packet.l3_offset + header_bytes);
+  packet.l3_offset = static_cast<uint16_t>(header_bytes);
+  packet.data = data;
+  packet.length = ip_bytes + header_bytes;
+}
+
+uint8_t ttl_of(const Packet& packet) {
+  return packet
+      .l3()[packet.is_ipv6() ? offsetof(Ipv6Header, hop_limit) : offsetof(Ipv4Header, ttl)];
+}
+
+}  // namespace rota
