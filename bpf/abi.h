@@ -28,7 +28,8 @@ typedef uint64_t rota_u64;
 #define ROTA_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
 #endif
 
-/* Bumped whenever a layout below or the meaning of a map changes. */
+/* Bumped whenever a layout below or the meaning of a map changes. A rotad that finds maps of
+ * another version makes new ones, and the programs go over to them in one step each. */
 #define ROTA_ABI_VERSION 1
 
 /* What an endpoint key stands for: the same numbers as EndpointKind in core/snapshot.h. */
@@ -53,6 +54,15 @@ struct rota_endpoint {
   rota_u32 interface; /* backend: replies are ours only if they arrive on this ifindex; else 0 */
 };
 ROTA_STATIC_ASSERT(sizeof(struct rota_endpoint) == 4, "endpoint layout");
+
+struct rota_endpoint_entry {
+  struct rota_endpoint_key key;
+  struct rota_endpoint value;
+};
+ROTA_STATIC_ASSERT(sizeof(struct rota_endpoint_entry) == 24, "endpoint entry layout");
+
+/* Receive queues of one port that can have a socket. */
+#define ROTA_STEER_QUEUES 64
 
 /* Per-CPU counters of the steering program: index of the counters map. */
 enum rota_steer_counter {

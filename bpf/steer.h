@@ -28,7 +28,8 @@ struct rota_steer_packet {
   rota_u16 destination_port; /* wire order; transport only */
   rota_u8 protocol;
   rota_u8 shape; /* enum rota_steer_shape */
-  rota_u16 reserved;
+  rota_u8 is_ipv6;
+  rota_u8 reserved;
   rota_u32 interface; /* where it arrived, in the same numbering as the lookup's */
 };
 
@@ -50,17 +51,29 @@ static inline __attribute__((always_inline)) void rota_steer_key(struct rota_end
   key->kind = kind;
 }
 
+/* Is the address, as bytes of an IPv6 header, one that stands for an IPv4 address in our keys? */
+static inline __attribute__((always_inline)) int rota_steer_is_mapped(const rota_u8 *address) {
+  int i, other = 0;
+  for (i = 0; i < 10; ++i) other |= address[i];
+  return !other && address[10] == 0xff && address[11] == 0xff;
+}
+
 static inline __attribute__((always_inline)) enum rota_steer rota_steer(
     void *tables, const struct rota_steer_packet *packet) {
   struct rota_endpoint_key key;
   rota_u32 interface = 0;
+
+  if (packet->shape == ROTA_SHAPE_OTHER) return ROTA_STEER_KERNEL;
+  /* Such an IPv6 packet would find the IPv4 tables, and has no business on a wire. */
+  if (packet->is_ipv6 &&
+      (rota_steer_is_mapped(packet->source) || rota_steer_is_mapped(packet->destination)))
+    return ROTA_STEER_KERNEL;
 
   if (packet->shape == ROTA_SHAPE_FRAGMENT || packet->shape == ROTA_SHAPE_ICMP_ERROR) {
     rota_steer_key(&key, packet->destination, 0, 0, ROTA_ENDPOINT_VIP);
     if (!rota_steer_lookup(tables, &key, &interface)) return ROTA_STEER_KERNEL;
     return packet->shape == ROTA_SHAPE_FRAGMENT ? ROTA_STEER_FRAGMENT : ROTA_STEER_ERROR;
   }
-  if (packet->shape != ROTA_SHAPE_TRANSPORT) return ROTA_STEER_KERNEL;
 
   rota_steer_key(&key, packet->destination, packet->destination_port, packet->protocol,
                  ROTA_ENDPOINT_SERVICE);

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* SPDX-FileCopyrightText: The Rota authors
+ *
+ * steer.bpf.c: the XDP program of a port that the kernel owns. What is served goes to the
+ * dataplane's AF_XDP socket of the receive queue, or is dropped and counted while there is none;
+ * all else goes to the kernel.
+ *
+ * It reads no more of a packet than served-or-not needs: a served packet that is malformed further
+ * on is the dataplane's to drop by name. What does not even say for whom it is, the kernel gets.
+ *
+ * The program's name, the name of xsks_map and xsk_prog_version are load-bearing: by them libxdp
+ * (inside DPDK's AF_XDP driver) recognises a program that it can use instead of its own.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "bpf/abi.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* max_entries is set by the loader. Preallocated: an update cannot fail for lack of memory. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __type(key, struct rota_endpoint_key);
+  __type(value, struct rota_endpoint);
+  __uint(max_entries, 1);
+} endpoints SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __type(key, __u32);
+  __type(value, __u64);
+  __uint(max_entries, ROTA_STEER_COUNTERS);
+} counters SEC(".maps");
+
+/* ROTA_ABI_VERSION of the maps' maker. For the loader; the program does not read it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __type(key, __u32);
+  __type(value, __u32);
+  __uint(max_entries, 1);
+} abi SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_XSKMAP);
+  __uint(key_size, sizeof(__u32));
+  __uint(value_size, sizeof(__u32));
+  __uint(max_entries, ROTA_STEER_QUEUES);
+} xsks_map SEC(".maps");
+
+static inline int rota_steer_lookup(void *tables, const struct rota_endpoint_key *key,
+                                    rota_u32 *interface) {
+  const struct rota_endpoint *endpoint = bpf_map_lookup_elem(tables, key);
+  if (!endpoint) return 0;
+  *interface = endpoint->interface;
+  return 1;
+}
+
+#include "bpf/steer.h"
+
+#define VLAN_TAGS_MAX 2
+#define IPV4_FRAGMENT_BITS 0x3fff /* more fragments, and the offset */
+#define EXTENSION_HEADERS_MAX 8   /* as kExtensionHeadersMax in core/parse.h */
+
+struct vlan_tag {
+  __be16 control;
+  __be16 type;
+};
+
+struct extension_header {
+  __u8 next;
+  __u8 length; /* in 8-byte units, the first not counted */
+  __u8 rest[6];
+};
+
+/* What is left of a datagram: bytes from `at` to its own end, and to the end of the frame. */
+struct cursor {
+  const void *at;
+  const void *frame_end;
+  __u32 left; /* in the datagram, by its own length field */
+};
+
+static __always_inline int has(const struct cursor *cursor, __u32 bytes) {
+  return cursor->left >= bytes && cursor->at + bytes <= cursor->frame_end;
+}
+
+static __always_inline void advance(struct cursor *cursor, __u32 bytes) {
+  cursor->at += bytes;
+  cursor->left -= bytes;
+}
+
+static __always_inline int is_icmp_error(__u8 type) {
+  return type == 3 || type == 11 || type == 12; /* RFC 1122 3.2.2; quench is gone, RFC 6633 */
+}
+
+static __always_inline int is_icmpv6_error(__u8 type) { return type >= 1 && type <= 4; }
+
+static __always_inline void parse_transport(const struct cursor *cursor, __u8 protocol,
+                                            struct rota_steer_packet *packet) {
+  packet->protocol = protocol;
+  if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
+    const __be16 *ports = cursor->at;
+    if (!has(cursor, 2 * sizeof(*ports))) return;
+    packet->source_port = ports[0];
+    packet->destination_port = ports[1];
+    packet->shape = ROTA_SHAPE_TRANSPORT;
+  } else if (protocol == (packet->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
+    const __u8 *type = cursor->at;
+    if (!has(cursor, sizeof(*type))) return;
+    if (packet->is_ipv6 ? is_icmpv6_error(*type) : is_icmp_error(*type))
+      packet->shape = ROTA_SHAPE_ICMP_ERROR;
+  }
+}
+
+static __always_inline void map_ipv4(__u8 *address, __be32 ipv4) {
+  address[10] = 0xff;
+  address[11] = 0xff;
+  __builtin_memcpy(address + 12, &ipv4, sizeof(ipv4));
+}
+
+static __always_inline void parse_ipv4(struct cursor *cursor, struct rota_steer_packet *packet) {
+  const struct iphdr *ip = cursor->at;
+  if (!has(cursor, sizeof(*ip))) return;
+  const __u32 header_bytes = ip->ihl * 4;
+  if (ip->version != 4 || header_bytes < sizeof(*ip)) return;
+  cursor->left = bpf_ntohs(ip->tot_len);
+  if (!has(cursor, header_bytes)) return;
+  map_ipv4(packet->source, ip->saddr);
+  map_ipv4(packet->destination, ip->daddr);
+  if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_BITS)) {
+    packet->shape = ROTA_SHAPE_FRAGMENT;
+    return;
+  }
+  advance(cursor, header_bytes);
+  parse_transport(cursor, ip->protocol, packet);
+}
+
+static __always_inline int is_skipped(__u8 next) {
+  return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
+}
+
+static __always_inline void parse_ipv6(struct cursor *cursor, struct rota_steer_packet *packet) {
+  const struct ipv6hdr *ip = cursor->at;
+  if (!has(cursor, sizeof(*ip)) || ip->version != 6) return;
+  packet->is_ipv6 = 1;
+  __builtin_memcpy(packet->source, &ip->saddr, sizeof(packet->source));
+  __builtin_memcpy(packet->destination, &ip->daddr, sizeof(packet->destination));
+  __u8 next = ip->nexthdr;
+  cursor->left = bpf_ntohs(ip->payload_len) + (__u32)sizeof(*ip);
+  advance(cursor, sizeof(*ip));
+  for (int i = 0; i < EXTENSION_HEADERS_MAX; ++i) {
+    const struct extension_header *extension = cursor->at;
+    if (!is_skipped(next) && next != IPPROTO_FRAGMENT)
+      return parse_transport(cursor, next, packet);
+    if (!has(cursor, sizeof(*extension))) return;
+    if (next == IPPROTO_FRAGMENT) {
+      packet->shape = ROTA_SHAPE_FRAGMENT;
+      return;
+    }
+    next = extension->next;
+    const __u32 bytes = (extension->length + 1u) * 8;
+    if (cursor->left < bytes) return;
+    advance(cursor, bytes);
+  }
+}
+
+static __always_inline void parse(const struct xdp_md *ctx, struct rota_steer_packet *packet) {
+  struct cursor cursor = {
+      .at = (const void *)(long)ctx->data,
+      .frame_end = (const void *)(long)ctx->data_end,
+      .left = ~0u,
+  };
+  const struct ethhdr *ethernet = cursor.at;
+  if (!has(&cursor, sizeof(*ethernet))) return;
+  __be16 type = ethernet->h_proto;
+  advance(&cursor, sizeof(*ethernet));
+#pragma unroll
+  for (int i = 0; i < VLAN_TAGS_MAX; ++i) {
+    const struct vlan_tag *tag = cursor.at;
+    if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) break;
+    if (!has(&cursor, sizeof(*tag))) return;
+    type = tag->type;
+    advance(&cursor, sizeof(*tag));
+  }
+  if (type == bpf_htons(ETH_P_IP)) parse_ipv4(&cursor, packet);
+  if (type == bpf_htons(ETH_P_IPV6)) parse_ipv6(&cursor, packet);
+}
+
+static __always_inline void count(__u32 counter) {
+  __u64 *value = bpf_map_lookup_elem(&counters, &counter);
+  if (value) ++*value;
+}
+
+SEC("xdp")
+int xsk_def_prog(struct xdp_md *ctx) {
+  struct rota_steer_packet packet = {.interface = ctx->ingress_ifindex};
+  parse(ctx, &packet);
+  if (rota_steer(&endpoints, &packet) == ROTA_STEER_KERNEL) {
+    count(ROTA_STEER_COUNTER_KERNEL);
+    return XDP_PASS;
+  }
+  __u32 queue = ctx->rx_queue_index;
+  if (!bpf_map_lookup_elem(&xsks_map, &queue)) {
+    count(ROTA_STEER_COUNTER_UNSERVED);
+    return XDP_DROP;
+  }
+  count(ROTA_STEER_COUNTER_SERVED);
+  return bpf_redirect_map(&xsks_map, queue, XDP_DROP);
+}
+
+/* Read by libxdp from BTF: the version of the interface that xsks_map stands for. */
+__uint(xsk_prog_version, 1) SEC("xdp_metadata");
