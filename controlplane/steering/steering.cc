@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "controlplane/steering/steering.h"
+
+#include <algorithm>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <cerrno>
+#include <filesystem>
+#include <fmt/format.h>
+#include <linux/if_link.h>
+#include <map>
+#include <optional>
+#include <steer_bpf.skel.h>
+#include <sys/stat.h>
+#include <system_error>
+#include <utility>
+
+#include "controlplane/steering/endpoint_map.h"
+#include "controlplane/steering/kernel.h"
+
+namespace rota {
+namespace {
+
+using kernel::Descriptor;
+
+struct CloseObject {
+  void operator()(steer_bpf* object) const { steer_bpf__destroy(object); }
+};
+using Object = std::unique_ptr<steer_bpf, CloseObject>;
+
+// What is pinned of one port.
+struct PortPins {
+  std::string directory;
+  std::string link;
+  std::string xsks_map;
+};
+
+Error failure(ErrorCode code, std::string message) { return {code, std::move(message)}; }
+
+Object open_object(uint32_t capacity) {
+  Object object(steer_bpf__open());
+  if (object != nullptr) bpf_map__set_max_entries(object->maps.endpoints, capacity);
+  return object;
+}
+
+// Can a map of an earlier run serve as `map`? It may have more room than is needed.
+bool fits(int fd, const bpf_map* map) {
+  const auto info = kernel::map_info(fd);
+  return info && info->type == bpf_map__type(map) && info->key_size == bpf_map__key_size(map) &&
+         info->value_size == bpf_map__value_size(map) &&
+         info->max_entries >= bpf_map__max_entries(map);
+}
+
+// True when the pinned map is used; false: loading makes a new one.
+bool reuse_pinned(bpf_map* map, const std::string& path) {
+  const Descriptor pinned = kernel::open_pin(path);
+  return pinned && fits(pinned.get(), map) && bpf_map__reuse_fd(map, pinned.get()) == 0;
+}
+
+// The maps that all ports share, of the earlier run where they are of this ABI version.
+class SharedMaps {
+ public:
+  explicit SharedMaps(std::string directory) : directory_(std::move(directory)) {}
+
+  Result<Object> open(uint32_t capacity) {
+    const kernel::Words words;
+    Object object = open_object(capacity);
+    if (object == nullptr) return failed("cannot read the XDP object", words);
+    bpf_program__set_autoload(object->progs.xsk_def_prog, false);
+    bpf_map__set_autocreate(object->maps.xsks_map, false);
+    const std::vector<bpf_map*> made = reuse(*object);
+    if (steer_bpf__load(object.get()) != 0) return failed("cannot make the maps", words);
+    if (made.empty()) return object;
+    // Without abi the other pins count for nothing: it goes first and comes last.
+    unlink(path("abi").c_str());
+    for (bpf_map* map : made)
+      if (!kernel::pin(bpf_map__fd(map), path(bpf_map__name(map))))
+        return failed("cannot pin the maps", words);
+    if (!pin_abi(bpf_map__fd(object->maps.abi))) return failed("cannot pin the maps", words);
+    return object;
+  }
+
+ private:
+  std::string path(const std::string& name) const { return directory_ + "/" + name; }
+
+  bool same_abi() const {
+    const Descriptor abi = kernel::open_pin(path("abi"));
+    uint32_t key = 0, version = 0;
+    return abi && bpf_map_lookup_elem(abi.get(), &key, &version) == 0 &&
+           version == ROTA_ABI_VERSION;
+  }
+
+  // Those that could not be reused.
+  std::vector<bpf_map*> reuse(steer_bpf& object) const {
+    std::vector<bpf_map*> made;
+    const bool same = same_abi();
+    for (bpf_map* map : {object.maps.endpoints, object.maps.counters})
+      if (!same || !reuse_pinned(map, path(bpf_map__name(map)))) made.push_back(map);
+    return made;
+  }
+
+  bool pin_abi(int fd) const {
+    const uint32_t key = 0, version = ROTA_ABI_VERSION;
+    return bpf_map_update_elem(fd, &key, &version, BPF_ANY) == 0 && kernel::pin(fd, path("abi"));
+  }
+
+  Error failed(const char* what, const kernel::Words& words) const {
+    const int error = errno;
+    return failure(ErrorCode::internal,
+                   fmt::format("{}: {}: {}{}", directory_, what, kernel::why(error), words.text()));
+  }
+
+  std::string directory_;
+};
+
+bool is_xdp_link_on(int link, uint32_t ifindex, uint32_t program_id) {
+  const auto info = kernel::link_info(link);
+  return info && info->type == BPF_LINK_TYPE_XDP && info->xdp.ifindex == ifindex &&
+         info->prog_id == program_id;
+}
+
+// The same instructions on the same maps.
+bool same_program(const kernel::ProgramInfo& a, const kernel::ProgramInfo& b) {
+  return a.tag == b.tag && a.map_ids == b.map_ids;
+}
+
+// 0: attached; else an errno.
+int attach_in_mode(int program, uint32_t ifindex, uint32_t mode, Descriptor& link) {
+  bpf_link_create_opts options{};
+  options.sz = sizeof(options);
+  options.flags = mode;
+  const int fd = bpf_link_create(program, static_cast<int>(ifindex), BPF_XDP, &options);
+  if (fd < 0) return -fd;
+  link = Descriptor(fd);
+  return 0;
+}
+
+}  // namespace
+
+struct Steering::State {
+  std::string directory;
+  uint32_t capacity;
+  Object shared;
+  EndpointMap endpoints;
+  // Ports whose program is known to be ours and up to date.
+  std::map<std::string, Descriptor> links;
+
+  PortPins pins(const std::string& port) const {
+    const std::string own = directory + "/" + port;
+    return {.directory = own, .link = own + "/link", .xsks_map = own + "/xsks_map"};
+  }
+
+  Result<Object> load_program(const std::string& port) const;
+  Result<Attachment> adopt(const std::string& port, Descriptor link,
+                           const kernel::ProgramInfo& running);
+  Result<Attachment> attach_new(const std::string& port, uint32_t ifindex);
+};
+
+// An instance of the program for this port: on the shared maps, and on the port's xsks_map.
+Result<Object> Steering::State::load_program(const std::string& port) const {
+  const kernel::Words words;
+  const auto failed = [&](const char* what) {
+    const int error = errno;
+    return failure(ErrorCode::internal,
+                   fmt::format("port {}: {}: {}{}", port, what, kernel::why(error), words.text()));
+  };
+  const PortPins own = pins(port);
+  if (mkdir(own.directory.c_str(), 0700) != 0 && errno != EEXIST)
+    return failed("cannot make its directory in the bpffs");
+  Object object = open_object(capacity);
+  if (object == nullptr) return failed("cannot read the XDP object");
+  bpf_map__set_autocreate(object->maps.abi, false);
+  if (bpf_map__reuse_fd(object->maps.endpoints, bpf_map__fd(shared->maps.endpoints)) != 0 ||
+      bpf_map__reuse_fd(object->maps.counters, bpf_map__fd(shared->maps.counters)) != 0)
+    return failed("cannot use the shared maps");
+  const bool reused = reuse_pinned(object->maps.xsks_map, own.xsks_map);
+  if (steer_bpf__load(object.get()) != 0) return failed("the kernel refused the XDP program");
+  if (!reused && !kernel::pin(bpf_map__fd(object->maps.xsks_map), own.xsks_map))
+    return failed("cannot pin xsks_map");
+  return object;
+}
+
+// The port has a link of an earlier run: keeps or replaces the program on it.
+Result<Attachment> Steering::State::adopt(const std::string& port, Descriptor link,
+                                          const kernel::ProgramInfo& running) {
+  auto object = load_program(port);
+  if (!object) return object.error();
+  const int program = bpf_program__fd((*object)->progs.xsk_def_prog);
+  const auto wanted = kernel::program_info(program);
+  Attachment attachment{.how = Attachment::How::kept, .program_id = running.id};
+  if (!wanted || !same_program(running, *wanted)) {
+    if (const int result = bpf_link_update(link.get(), program, nullptr); result != 0)
+      return failure(ErrorCode::internal, fmt::format("port {}: cannot replace XDP program {}: {}",
+                                                      port, running.id, kernel::why(-result)));
+    attachment.how = Attachment::How::replaced;
+    attachment.program_id = wanted ? wanted->id : 0;
+  }
+  links[port] = std::move(link);
+  return attachment;
+}
+
+Result<Attachment> Steering::State::attach_new(const std::string& port, uint32_t ifindex) {
+  auto object = load_program(port);
+  if (!object) return object.error();
+  const int program = bpf_program__fd((*object)->progs.xsk_def_prog);
+  Attachment attachment;
+  Descriptor link;
+  if (const int in_driver = attach_in_mode(program, ifindex, XDP_FLAGS_DRV_MODE, link);
+      in_driver != 0) {
+    const int in_generic = attach_in_mode(program, ifindex, XDP_FLAGS_SKB_MODE, link);
+    if (in_generic != 0)
+      return failure(ErrorCode::internal,
+                     fmt::format("port {}: {} takes no XDP program: driver mode: {}; generic "
+                                 "mode: {}",
+                                 port, kernel::interface_name(ifindex), kernel::why(in_driver),
+                                 kernel::why(in_generic)));
+    attachment.driver_mode = false;
+    attachment.warning = fmt::format(
+        "port {}: {} refused XDP in driver mode ({}; too large an MTU, or too few queues?); "
+        "attached in generic mode, which is slower",
+        port, kernel::interface_name(ifindex), kernel::why(in_driver));
+  }
+  if (!kernel::pin(link.get(), pins(port).link))
+    return failure(ErrorCode::internal,
+                   fmt::format("{}: cannot pin: {}", pins(port).link, kernel::why(errno)));
+  if (const auto info = kernel::link_info(link.get())) attachment.program_id = info->prog_id;
+  links[port] = std::move(link);
+  return attachment;
+}
+
+namespace {
+
+// Absent: the name can be a directory in the bpffs.
+std::optional<Error> check_port_name(const std::string& port) {
+  // The kernel reserves dots in the names of a bpffs.
+  const bool usable = !port.empty() && port.find_first_of("./") == std::string::npos;
+  const bool taken = port == "endpoints" || port == "counters" || port == "abi";
+  if (usable && !taken) return std::nullopt;
+  return failure(
+      ErrorCode::invalid_argument,
+      fmt::format("port {}: expected a name without '.' and '/', other than endpoints, counters "
+                  "and abi: it becomes a directory in a bpffs",
+                  port));
+}
+
+Error taken_by_other(const std::string& port, uint32_t ifindex,
+                     const kernel::OnInterface& present) {
+  const auto program = kernel::program_info_of_id(present.program_id);
+  const std::string interface = kernel::interface_name(ifindex);
+  return failure(
+      ErrorCode::failed_precondition,
+      fmt::format("port {}: XDP program of another owner is attached (id {}, name {}, {} mode): "
+                  "expected none on {}; end its owner or remove it (ip link set dev {} xdp off)",
+                  port, present.program_id, program ? program->name : "unknown",
+                  present.driver_mode ? "driver" : "generic", interface, interface));
+}
+
+void warn_if_generic(const std::string& port, const kernel::OnInterface& present,
+                     Attachment& attachment) {
+  attachment.driver_mode = present.driver_mode;
+  if (!present.driver_mode)
+    attachment.warning =
+        fmt::format("port {}: XDP is attached in generic mode, which is slower", port);
+}
+
+}  // namespace
+
+Steering::Steering(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Steering::Steering(Steering&&) noexcept = default;
+Steering& Steering::operator=(Steering&&) noexcept = default;
+Steering::~Steering() = default;
+
+Result<Steering> Steering::open(const std::string& directory, uint32_t endpoint_count_max) {
+  if (const std::string wrong = kernel::mount_bpffs(directory); !wrong.empty())
+    return failure(ErrorCode::failed_precondition, wrong);
+  const uint32_t capacity = std::max(2 * endpoint_count_max, 2u);
+  auto shared = SharedMaps(directory).open(capacity);
+  if (!shared) return shared.error();
+  const int fd = bpf_map__fd((*shared)->maps.endpoints);
+  auto endpoints = EndpointMap::open(fd, bpf_map__max_entries((*shared)->maps.endpoints));
+  if (!endpoints) return endpoints.error();
+  return Steering(std::make_unique<State>(State{.directory = directory,
+                                                .capacity = capacity,
+                                                .shared = std::move(*shared),
+                                                .endpoints = std::move(*endpoints),
+                                                .links = {}}));
+}
+
+Result<Attachment> Steering::attach(const std::string& port, uint32_t ifindex) {
+  if (auto wrong = check_port_name(port)) return *wrong;
+  const auto present = kernel::program_on(ifindex);
+  if (!present || kernel::interface_name(ifindex).empty())
+    return failure(
+        ErrorCode::not_found,
+        fmt::format("port {}: expected an interface with index {}, there is none", port, ifindex));
+
+  Descriptor pinned = kernel::open_pin(state_->pins(port).link);
+  if (!pinned || !is_xdp_link_on(pinned.get(), ifindex, present->program_id)) {
+    // What is pinned belongs to an interface that is gone, or that is no longer this port.
+    if (auto detached = detach(port); !detached) return detached.error();
+    if (present->program_id != 0) return taken_by_other(port, ifindex, *present);
+    auto attachment = state_->attach_new(port, ifindex);
+    if (!attachment) (void)detach(port);  // no pins without a program
+    return attachment;
+  }
+
+  const auto running = kernel::program_info_of_id(present->program_id);
+  if (!running)
+    return failure(ErrorCode::internal,
+                   fmt::format("port {}: cannot ask the kernel about XDP program {}: {}", port,
+                               present->program_id, kernel::why(errno)));
+  auto attachment =
+      state_->links.contains(port)
+          ? Result<Attachment>(Attachment{.how = Attachment::How::kept, .program_id = running->id})
+          : state_->adopt(port, std::move(pinned), *running);
+  if (attachment) warn_if_generic(port, *present, *attachment);
+  return attachment;
+}
+
+Result<Done> Steering::detach(const std::string& port) {
+  if (auto wrong = check_port_name(port)) return *wrong;
+  const PortPins pins = state_->pins(port);
+  state_->links.erase(port);
+  // Closing and unpinning would do it too, but some time later.
+  if (const Descriptor link = kernel::open_pin(pins.link)) bpf_link_detach(link.get());
+  std::error_code error;
+  std::filesystem::remove(pins.link, error);
+  if (!error) std::filesystem::remove(pins.xsks_map, error);
+  if (!error) std::filesystem::remove(pins.directory, error);
+  if (!error) return Done{};
+  return failure(ErrorCode::internal,
+                 fmt::format("{}: cannot remove: {}", pins.directory, error.message()));
+}
+
+std::vector<std::string> Steering::ports() const {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(state_->directory, error))
+    if (entry.is_directory(error)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<Done> Steering::put_endpoints(std::span<const rota_endpoint_entry> entries) {
+  return state_->endpoints.put(entries);
+}
+
+Result<Done> Steering::remove_endpoints(std::span<const rota_endpoint_key> keys) {
+  return state_->endpoints.remove(keys);
+}
+
+Result<Done> Steering::set_endpoints(std::span<const rota_endpoint_entry> entries) {
+  return state_->endpoints.set(entries);
+}
+
+Result<SteeringCounters> Steering::counters() const {
+  const int fd = bpf_map__fd(state_->shared->maps.counters);
+  const int cpus = libbpf_num_possible_cpus();
+  std::vector<uint64_t> per_cpu(static_cast<size_t>(std::max(cpus, 1)));
+  const auto sum = [&](uint32_t counter) -> std::optional<uint64_t> {
+    if (cpus < 0 || bpf_map_lookup_elem(fd, &counter, per_cpu.data()) != 0) return std::nullopt;
+    uint64_t total = 0;
+    for (const uint64_t value : per_cpu) total += value;
+    return total;
+  };
+  const auto kernel = sum(ROTA_STEER_COUNTER_KERNEL);
+  const auto served = sum(ROTA_STEER_COUNTER_SERVED);
+  const auto unserved = sum(ROTA_STEER_COUNTER_UNSERVED);
+  if (!kernel || !served || !unserved)
+    return failure(ErrorCode::internal, "steering: cannot read the counters map");
+  return SteeringCounters{.kernel = *kernel, .served = *served, .unserved = *unserved};
+}
+
+}  // namespace rota

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Steering: the XDP program of bpf/steer.bpf.c on the ports that the kernel owns, and its maps. The
+// only user of libbpf. Everything it makes is pinned in a bpffs and outlives this process:
+//
+//   DIRECTORY/endpoints, counters, abi   maps shared by all ports
+//   DIRECTORY/PORT/link                  keeps the program attached
+//   DIRECTORY/PORT/xsks_map              the dataplane's sockets, by receive queue
+//
+// Order that keeps served packets from the kernel: open(), put_endpoints() or set_endpoints(),
+// attach(), and only then VIPs on the host; a removed service's VIP goes first, its entries after.
+// That order also carries a new program over: where open() finds maps that it cannot go on with
+// (another ABI version, too small), it makes new ones, and the running programs stay on the old
+// ones until attach() replaces each of them in one step.
+//
+// One thread at a time, always in one network namespace. Errors change nothing unless they say so.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bpf/abi.h"
+#include "controlplane/result.h"
+
+namespace rota {
+
+struct Attachment {
+  enum class How {
+    attached,  // there was none of ours
+    kept,      // of an earlier run, or call; nothing was touched
+    replaced,  // of an earlier run, other than ours: replaced without a gap, its sockets stay
+  };
+  How how = How::attached;
+  bool driver_mode = true;  // false: generic mode, slower
+  uint32_t program_id = 0;  // as `ip link` and bpftool show it
+  std::string warning;      // for the operator; empty: none
+};
+
+// Packets of all ports since the counters map was made; it outlives rotad.
+struct SteeringCounters {
+  uint64_t kernel = 0;    // passed to the kernel
+  uint64_t served = 0;    // handed to the dataplane's socket
+  uint64_t unserved = 0;  // served, but dropped as there was no socket
+};
+
+class Steering {
+ public:
+  // Mounts a bpffs at `directory` where there is none. `endpoint_count_max`: endpoints in force at
+  // once; the map has room for twice as many, so that all can be replaced without a gap.
+  static Result<Steering> open(const std::string& directory, uint32_t endpoint_count_max);
+
+  Steering(Steering&&) noexcept;
+  Steering& operator=(Steering&&) noexcept;
+  ~Steering();  // what is pinned stays
+
+  // Sees to it that our program is on the interface: may be called again at any time, and costs a
+  // few system calls when it is. An interface that came back with another ifindex gets a new link
+  // and a new xsks_map. A program of another owner is never touched: failed_precondition.
+  Result<Attachment> attach(const std::string& port, uint32_t ifindex);
+
+  // Takes the program and the pins away; done also when there are none.
+  Result<Done> detach(const std::string& port);
+
+  // Ports with pins, of this run or an earlier one, sorted.
+  std::vector<std::string> ports() const;
+
+  // System calls only for what is not in the map as wanted. On error some entries may be in force.
+  Result<Done> put_endpoints(std::span<const rota_endpoint_entry> entries);
+  Result<Done> remove_endpoints(std::span<const rota_endpoint_key> keys);
+  // Exactly these: puts what is missing, then removes what is too much.
+  Result<Done> set_endpoints(std::span<const rota_endpoint_entry> entries);
+
+  Result<SteeringCounters> counters() const;
+
+ private:
+  struct State;
+  explicit Steering(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace rota
