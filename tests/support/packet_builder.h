@@ -184,8 +184,8 @@ class Frame {
            protocol_ + static_cast<uint32_t>(l4_bytes);
   }
   Bytes ipv4_header(size_t l4_bytes) const {
-    Bytes ip(20 + option_bytes_, 1);
-    std::fill(ip.begin(), ip.begin() + 20, uint8_t{0});
+    Bytes ip(20, 0);
+    ip.insert(ip.end(), option_bytes_, uint8_t{1});
     ip[0] = static_cast<uint8_t>(0x40 + ip.size() / 4);
     put16(ip, 2, static_cast<uint32_t>(ip.size() + l4_bytes));
     put16(ip, 4, 0x1234);
