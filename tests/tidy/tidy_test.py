@@ -26,13 +26,13 @@ MAY_INCLUDE = {
 OURS = re.compile(r"(dataplane|controlplane|bpf|tests|perf)/")
 NO_DPDK = ("dataplane/core", "dataplane/host", "controlplane", "bpf")
 # Each observes or acts on one part of the world, and knows none of the others.
-STRANGERS = ("health", "neighbours", "peer", "firewall", "vips")
+STRANGERS = ("health", "neighbours", "peer", "firewall")
 NOT_IN_CORE = re.compile(
     r"thread|mutex|shared_mutex|condition_variable|future|semaphore|chrono|ctime|time\.h|iostream|"
     r"fstream|sstream|cstdio|stdio\.h|unistd\.h|pthread\.h|sys/.*|fmt/.*|spdlog/.*|stdexcept")
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 # Paths of one person's machine; what the system has (/run, /etc, /usr ...) is no such thing.
-MACHINE_PATH = re.compile(r"(?<![\w./}*-])/(home|root|mnt|srv|work|workspace|tmp)/[\w.-]+")
+MACHINE_PATH = re.compile(r"(?<![\w./}*-])/(home|root|srv|work|workspace|tmp)/[\w.-]+")
 LICENCES = {"bpf/": "GPL-2.0 OR BSD-2-Clause", "": "Apache-2.0"}
 
 NOT_ALONE = {"bpf/steer.h", "bpf/verdict.h"}  # their includer defines the lookups they call
@@ -214,13 +214,13 @@ def flags_for(name, commands):
         near = [f for f in commands if f == str(above) or f.startswith(f"{above}/")]
         if near:
             return commands[sorted(near, key=len)[0]]
-    return commands.get("dataplane/core")
+    return commands.get("dataplane/host")
 
 
 def compile_alone(tree, name, command):
     # Through a file that includes it, or #pragma once would be warned of.
     result = subprocess.run(
-        [*command, "-fsyntax-only", "-x", "c++", "-"], input=f'#include "{name}"\n',
+        [*command, "-fdiagnostics-color=never", "-fsyntax-only", "-x", "c++", "-"], input=f'#include "{name}"\n',
         cwd=tree.build, check=False, capture_output=True, text=True)
     if result.returncode == 0:
         return None
