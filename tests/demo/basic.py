@@ -131,14 +131,15 @@ def spoken(answers):
 def tell_how_to_look_around(stage, lab):
     stage.chapter("All of it is still up")
     rota = f"{program_path('rota')} --socket {lab.lb.run_dir}/rotad.sock"
+    inside = f"sudo nsenter --net=/run/netns/{lab.client.name}"
     for words, meaning in (
             (f"sudo {rota} status", "how the balancer is"),
             (f"sudo {rota} flows", "the connections it knows"),
             (f"sudo {rota} explain tcp 203.0.113.100:4000 {lab.vip4}:80",
              "what would become of a packet, and why"),
-            (f"sudo ip netns exec {lab.client.name} curl http://{lab.vip4}/", "be a client"),
-            (f"sudo ip netns exec {lab.client.name} bash", "a shell on the client; likewise "
-             f"{lab.lb.name}, {lab.backends[0].name}"),
+            (f"{inside} curl http://{lab.vip4}/", "be a client"),
+            (f"{inside} bash", "a shell on the client; likewise on "
+             f"{lab.lb.name}, {lab.backends[0].name} ..."),
             (f"less {lab.ground.path}/log/lb-dataplane.log", "the logs"),
             ("sudo ./dev demo --stop", "take it all down")):
         print(f"     {words}\n         {meaning}")

@@ -35,8 +35,8 @@ class Namespace:
     def command(self, *argv):
         """The words that run argv in here.
 
-        By nsenter, not `ip netns exec`: the mounts, the bpffs among them, stay those of the machine,
-        and it works where / is no mount point.
+        By nsenter, not `ip netns exec` or `ip -n`: the mounts, the bpffs among them, stay those of
+        the machine, and it works in a chroot, where / is no mount point.
         """
         return ["nsenter", f"--net=/run/netns/{self.name}", "--", *argv]
 
@@ -58,7 +58,7 @@ class Namespace:
             self.programs.pop().stop()
 
     def ip(self, *argv):
-        return run("ip", "-n", self.name, *argv)
+        return self.run("ip", *argv)
 
     def sysctl(self, *settings):
         self.run("sysctl", "-q", "-w", *settings)
@@ -71,7 +71,7 @@ class Namespace:
 
     def route(self, destination, via, *more):
         family = "-6" if ":" in via else "-4"
-        run("ip", family, "-n", self.name, "route", "add", destination, "via", via, *more)
+        self.ip(family, "route", "add", destination, "via", via, *more)
 
     def listens(self, port, kind="tcp"):
         """Whether somebody listens on a port in here."""
