@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "controlplane/neighbours/kernel_mirror.h"
+
+#include <algorithm>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <utility>
+
+namespace rota {
+namespace {
+
+constexpr auto kReportDelay = std::chrono::milliseconds(5);
+constexpr auto kAskInterval = std::chrono::seconds(1);
+constexpr int kEventBufferBytes = 4 << 20;
+constexpr int kReadTries = 5;  // the kernel may interrupt a reading by a change
+
+void read_each(nl_cache* cache, auto take) {
+  for (nl_object* object = nl_cache_get_first(cache); object != nullptr;
+       object = nl_cache_get_next(object))
+    take(object);
+}
+
+// Reads one table of the kernel by `alloc(socket, &cache)`, on a socket of its own.
+Result<NetlinkCache> read_table(const char* what, auto alloc) {
+  auto socket = connect_netlink();
+  if (!socket) return socket.error();
+  int code = 0;
+  for (int i = 0; i < kReadTries; ++i) {
+    nl_cache* cache = nullptr;
+    code = alloc(socket->get(), &cache);
+    if (code >= 0) return NetlinkCache(cache);
+  }
+  return Error{ErrorCode::internal, netlink_failure(std::string("reading the ") + what, code)};
+}
+
+template <typename T>
+T* as(nl_object* object) {
+  return reinterpret_cast<T*>(object);
+}
+
+}  // namespace
+
+KernelMirror::KernelMirror(asio::io_context& loop, std::function<void()> changed)
+    : changed_(std::move(changed)),
+      events_descriptor_(loop),
+      report_timer_(loop),
+      ask_timer_(loop) {}
+
+KernelMirror::NeighbourKey KernelMirror::key_of(uint32_t ifindex, const Address& address) {
+  return {ifindex, address.bytes};
+}
+
+Result<Done> KernelMirror::start() {
+  auto events = connect_netlink();
+  if (!events) return events.error();
+  auto requests = connect_netlink();
+  if (!requests) return requests.error();
+  events_ = std::move(*events);
+  requests_ = std::move(*requests);
+
+  nl_socket_disable_seq_check(events_.get());
+  nl_socket_modify_cb(events_.get(), NL_CB_VALID, NL_CB_CUSTOM, &KernelMirror::on_message, this);
+  nl_socket_set_buffer_size(events_.get(), kEventBufferBytes, 0);
+  nl_socket_set_nonblocking(events_.get());
+  const int code = nl_socket_add_memberships(events_.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
+                                             RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+                                             RTNLGRP_IPV6_ROUTE, RTNLGRP_NEIGH, 0);
+  if (code < 0) return Error{ErrorCode::internal, netlink_failure("subscribing to netlink", code)};
+  nl_socket_disable_auto_ack(requests_.get());
+  nl_socket_set_nonblocking(requests_.get());
+
+  for (auto read : {&KernelMirror::read_links, &KernelMirror::read_addresses,
+                    &KernelMirror::read_routes, &KernelMirror::read_neighbours})
+    if (auto done = (this->*read)(); !done) return done;
+  events_descriptor_.assign(dup(nl_socket_get_fd(events_.get())));
+  wait();
+  return Done{};
+}
+
+void KernelMirror::wait() {
+  events_descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
+                                [this](const asio::error_code& error) {
+                                  if (error) return;
+                                  drain();
+                                  wait();
+                                });
+}
+
+void KernelMirror::drain() {
+  for (;;) {
+    const int code = nl_recvmsgs_default(events_.get());
+    if (code >= 0) continue;
+    if (code == -NLE_AGAIN) return;
+    // -NLE_NOMEM is libnl's word for ENOBUFS: the kernel had more to tell than fits.
+    spdlog::warn("netlink events were lost ({}), reading all tables again", nl_geterror(code));
+    stale_tables_ = stale_neighbours_ = true;
+    report_soon();
+    if (code != -NLE_NOMEM) return;
+  }
+}
+
+int KernelMirror::on_message(nl_msg* message, void* context) {
+  auto* self = static_cast<KernelMirror*>(context);
+  const uint16_t type = nlmsg_hdr(message)->nlmsg_type;
+  if (type != RTM_NEWNEIGH && type != RTM_DELNEIGH) {
+    self->stale_tables_ = true;
+    self->report_soon();
+    return NL_OK;
+  }
+  const std::pair<KernelMirror*, bool> target{self, type == RTM_DELNEIGH};
+  nl_msg_parse(
+      message,
+      [](nl_object* object, void* to) {
+        const auto& [mirror, gone] = *static_cast<const std::pair<KernelMirror*, bool>*>(to);
+        mirror->take_neighbour(as<rtnl_neigh>(object), gone);
+      },
+      const_cast<std::pair<KernelMirror*, bool>*>(&target));
+  return NL_OK;
+}
+
+void KernelMirror::take_neighbour(rtnl_neigh* neighbour, bool gone) {
+  const auto state = neighbour_state(neighbour);
+  if (!state) return;
+  const NeighbourKey key = key_of(state->fact.ifindex, state->fact.address);
+  settle(key, !gone && state->settled);
+  if (gone) {
+    if (neighbours_.erase(key) == 0) return;
+  } else {
+    NeighbourState& known = neighbours_[key];
+    const bool same = std::exchange(known, *state).fact == state->fact;
+    if (same) return;
+  }
+  facts_changed_ = true;
+  report_soon();
+}
+
+void KernelMirror::settle(const NeighbourKey& key, bool settled) {
+  if (settled)
+    unsettled_.erase(key);
+  else if (wanted_.contains(key))
+    unsettled_.insert(key);
+  ask_again_later();
+}
+
+void KernelMirror::report_soon() {
+  if (std::exchange(report_pending_, true)) return;
+  report_timer_.expires_after(kReportDelay);
+  report_timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    report_pending_ = false;
+    read_what_is_stale();
+    if (std::exchange(facts_changed_, false)) changed_();
+  });
+}
+
+void KernelMirror::read_what_is_stale() {
+  const auto read = [this](Result<Done> done, bool& stale) {
+    if (done) return;
+    spdlog::error("{}", done.error().message);
+    stale = true;
+  };
+  if (std::exchange(stale_tables_, false)) {
+    read(read_links(), stale_tables_);
+    read(read_addresses(), stale_tables_);
+    read(read_routes(), stale_tables_);
+  }
+  if (std::exchange(stale_neighbours_, false)) read(read_neighbours(), stale_neighbours_);
+  if (stale_tables_ || stale_neighbours_) report_soon();
+}
+
+Result<Done> KernelMirror::read_links() {
+  auto cache = read_table("links", [](nl_sock* socket, nl_cache** to) {
+    return rtnl_link_alloc_cache(socket, AF_UNSPEC, to);
+  });
+  if (!cache) return cache.error();
+  std::map<uint32_t, LinkFact> found;
+  read_each(cache->get(), [&](nl_object* object) {
+    if (auto fact = link_fact(as<rtnl_link>(object))) found[fact->ifindex] = *fact;
+  });
+  if (std::exchange(links_, std::move(found)) != links_) facts_changed_ = true;
+  return Done{};
+}
+
+Result<Done> KernelMirror::read_addresses() {
+  auto cache = read_table("addresses", rtnl_addr_alloc_cache);
+  if (!cache) return cache.error();
+  std::vector<HostAddress> found;
+  read_each(cache->get(), [&](nl_object* object) {
+    if (auto address = host_address(as<rtnl_addr>(object))) found.push_back(*address);
+  });
+  if (std::exchange(addresses_, std::move(found)) != addresses_) facts_changed_ = true;
+  return Done{};
+}
+
+Result<Done> KernelMirror::read_routes() {
+  auto cache = read_table("routes", [](nl_sock* socket, nl_cache** to) {
+    return rtnl_route_alloc_cache(socket, AF_UNSPEC, 0, to);
+  });
+  if (!cache) return cache.error();
+  std::vector<RouteFact> found;
+  read_each(cache->get(), [&](nl_object* object) {
+    if (auto route = route_fact(as<rtnl_route>(object))) found.push_back(std::move(*route));
+  });
+  if (std::exchange(routes_, std::move(found)) != routes_) facts_changed_ = true;
+  return Done{};
+}
+
+Result<Done> KernelMirror::read_neighbours() {
+  auto cache = read_table("neighbours", rtnl_neigh_alloc_cache);
+  if (!cache) return cache.error();
+  neighbours_.clear();
+  unsettled_ = wanted_;
+  read_each(cache->get(),
+            [&](nl_object* object) { take_neighbour(as<rtnl_neigh>(object), false); });
+  facts_changed_ = true;
+  return Done{};
+}
+
+void KernelMirror::fill(Facts& facts) const {
+  facts.vlans.clear();
+  for (const auto& [ifindex, link] : links_)
+    if (link.parent != 0)
+      facts.vlans.push_back({ifindex, link.parent, link.vlan, link.mac, link.mtu});
+  facts.routes = routes_;
+  facts.host_addresses = addresses_;
+  facts.neighbours.clear();
+  for (const auto& [key, state] : neighbours_) facts.neighbours.push_back(state.fact);
+}
+
+const LinkFact* KernelMirror::link(const std::string& name) const {
+  const auto place =
+      std::ranges::find_if(links_, [&](const auto& entry) { return entry.second.name == name; });
+  return place == links_.end() ? nullptr : &place->second;
+}
+
+const LinkFact* KernelMirror::link(uint32_t ifindex) const {
+  const auto place = links_.find(ifindex);
+  return place == links_.end() ? nullptr : &place->second;
+}
+
+void KernelMirror::want(std::span<const WantedNeighbour> wanted) {
+  std::set<NeighbourKey> fresh;
+  for (const WantedNeighbour& neighbour : wanted)
+    fresh.insert(key_of(neighbour.ifindex, neighbour.address));
+  std::erase_if(unsettled_, [&](const NeighbourKey& key) { return !fresh.contains(key); });
+  std::swap(wanted_, fresh);
+  const std::set<NeighbourKey>& before = fresh;
+  for (const NeighbourKey& key : wanted_) {
+    if (before.contains(key)) continue;
+    const auto known = neighbours_.find(key);
+    settle(key, known != neighbours_.end() && known->second.settled);
+    ask_for(key);
+  }
+}
+
+void KernelMirror::ask_again_later() {
+  if (unsettled_.empty() || std::exchange(ask_pending_, true)) return;
+  ask_timer_.expires_after(kAskInterval);
+  ask_timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    ask_pending_ = false;
+    for (const NeighbourKey& key : unsettled_) ask_for(key);
+    while (nl_recvmsgs_default(requests_.get()) >= 0) {
+    }
+    ask_again_later();
+  });
+}
+
+// NTF_USE makes any kernel resolve now; NTF_EXT_MANAGED makes a new one keep at it.
+void KernelMirror::ask_for(const NeighbourKey& key) {
+  const auto& [ifindex, bytes] = key;
+  const Address address{bytes};
+  ndmsg header{};
+  header.ndm_family = address.is_ipv4() ? AF_INET : AF_INET6;
+  header.ndm_ifindex = static_cast<int>(ifindex);
+  header.ndm_state = NUD_NONE;
+  header.ndm_flags = NTF_USE;
+  const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE));
+  if (!message) return;
+  nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);
+  if (address.is_ipv4())
+    nla_put(message.get(), NDA_DST, 4, bytes.data() + 12);
+  else
+    nla_put(message.get(), NDA_DST, 16, bytes.data());
+  nla_put_u32(message.get(), NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+  if (const int code = nl_send_auto(requests_.get(), message.get()); code < 0)
+    spdlog::debug("{}", netlink_failure("asking for a neighbour", code));
+}
+
+}  // namespace rota
