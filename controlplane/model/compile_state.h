@@ -20,8 +20,8 @@ namespace rota {
 struct TurnInput {
   uint32_t backend_id = 0;
   uint32_t weight = 0;
-  int64_t lag = 0;   // as compiled: with the weight it decides the sequence
-  int64_t owed = 0;  // at the version's first ticket, as exactly as it is known by now
+  int32_t lag = 0;   // as compiled: with the weight it decides the sequence
+  int32_t owed = 0;  // at the version's first ticket, as exactly as it is known by now
   friend bool operator==(const TurnInput&, const TurnInput&) = default;
 };
 

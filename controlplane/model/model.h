@@ -130,17 +130,20 @@ class Model {
   // REQUIRES: planned against this very revision of the model.
   void apply(const Edit& edit);
 
-  // For the store: puts back what was saved.
-  Result<Done> restore(uint64_t revision, uint32_t next_backend_id, std::vector<Service> services,
-                       std::vector<Retired> retired);
+  // For the store: puts back what was saved, into a model without edits. REQUIRES: each service is
+  // right in itself. Refuses what contradicts the rest or exceeds the limits.
+  Result<Done> restore(Service service);
+  void restore(const Retired& retired);
+  void restore(uint64_t revision, uint32_t next_backend_id);
 
  private:
   using EndpointProtocol = std::pair<AddressPort, Protocol>;
 
-  void put(const PutService& change);
-  void put(const PutBackend& change);
-  void drop(const DropService& change);
-  void drop(const DropBackend& change);
+  void make(const PutService& change);
+  void make(const DropService& change);
+  void make(const PutBackend& change);
+  void make(const DropBackend& change);
+  bool rests(Retired::Kind kind, uint32_t id, uint64_t now_unix_s) const;
   void index(const Service& service, const Backend& backend);
   void unindex(const Service& service, const Backend& backend);
 
