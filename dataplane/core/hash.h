@@ -32,7 +32,7 @@ struct FlowKey6 {
   Ipv6Address client;
   Be16 client_port;
   uint16_t service = 0;  // stable id, 1..65535
-  friend constexpr bool operator==(const FlowKey6&, const FlowKey6&) = default;
+  friend bool operator==(const FlowKey6&, const FlowKey6&) = default;
 };
 static_assert(sizeof(FlowKey6) == 20);
 
