@@ -10,6 +10,7 @@ void CheckState::turn(bool up, const std::string& reason, int64_t now_unix_s) {
 }
 
 bool CheckState::apply(const CheckResult& result, const CheckPolicy& policy, int64_t now_unix_s) {
+  if (result.inconclusive) return false;
   const bool first_success = !verdict_.proven && result.success;
   const bool contradicts = result.success != verdict_.up;
   against_ = contradicts ? against_ + 1 : 0;

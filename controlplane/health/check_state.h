@@ -24,7 +24,8 @@ struct CheckPolicy {
 
 struct CheckResult {
   bool success;
-  std::string reason;  // "connect: refused"
+  std::string reason;         // "connect: refused"
+  bool inconclusive = false;  // this host failed, not the backend: nothing is learnt
 };
 
 // What is known of a backend, and since when.

@@ -2,43 +2,47 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "controlplane/health/checks.h"
 
-#include <unordered_set>
+#include <algorithm>
 #include <utility>
 
 namespace rota {
 
-Checks::Checks(Start start, CheckMemory remembered, uint32_t attempts_max, uint32_t seed)
-    : start_(std::move(start)),
-      remembered_(std::move(remembered)),
-      attempts_max_(attempts_max),
-      random_(seed) {}
+Checks::Checks(Start start, uint32_t attempts_max, uint32_t seed)
+    : start_(std::move(start)), attempts_max_(attempts_max), random_(seed) {}
 
-void Checks::add(const CheckTarget& target, CheckTime now) {
-  const auto known = remembered_.find(target.backend);
+void Checks::add(const CheckTarget& target, CheckTime now, const CheckMemory& remembered) {
+  const auto known = remembered.find(target.backend);
   const CheckState state =
-      known == remembered_.end() ? CheckState(now.unix_s) : CheckState(known->second);
+      known == remembered.end() ? CheckState(now.unix_s) : CheckState(known->second);
   const auto place = backends_.emplace(target.backend, Backend{target, state}).first;
   schedule(place->second, now.steady);
 }
 
-void Checks::set_targets(std::span<const CheckTarget> targets, CheckTime now) {
-  std::unordered_set<uint32_t> wanted;
+void Checks::remove(uint32_t backend) {
+  const auto place = backends_.find(backend);
+  attempts_.erase(place->second.attempt);
+  backends_.erase(place);
+}
+
+void Checks::set_targets(uint32_t group, std::span<const CheckTarget> targets, CheckTime now,
+                         const CheckMemory& remembered) {
+  std::vector<uint32_t> ids;
   for (const CheckTarget& target : targets) {
-    wanted.insert(target.backend);
+    ids.push_back(target.backend);
     const auto place = backends_.find(target.backend);
     if (place == backends_.end()) {
-      add(target, now);
+      add(target, now, remembered);
     } else if (!(place->second.target == target)) {
       place->second.target = target;
       if (place->second.attempt == 0) schedule(place->second, now.steady);
     }
   }
-  std::erase_if(backends_, [&](const auto& entry) {
-    if (wanted.contains(entry.first)) return false;
-    attempts_.erase(entry.second.attempt);
-    return true;
-  });
-  remembered_.clear();
+  std::ranges::sort(ids);
+  std::vector<uint32_t>& before = groups_[group];
+  for (const uint32_t id : before)
+    if (!std::ranges::binary_search(ids, id)) remove(id);
+  before = std::move(ids);
+  if (before.empty()) groups_.erase(group);
   drop_stale_dues();
 }
 

@@ -50,14 +50,14 @@ class Checks {
  public:
   using Start = std::function<void(const CheckAttempt&)>;
 
-  // `remembered`: last verdicts of an earlier run, for the first set_targets(). At most
-  // `attempts_max` are under way at once; what is due beyond that waits for a place. `seed` spreads
-  // the checks over their interval.
-  Checks(Start start, CheckMemory remembered, uint32_t attempts_max, uint32_t seed);
+  // At most `attempts_max` are under way at once; what is due beyond that waits for a place. `seed`
+  // spreads the checks over their interval.
+  Checks(Start start, uint32_t attempts_max, uint32_t seed);
 
-  // From now on exactly these backends are checked. A new or readdressed one is due at once; one
-  // that stays keeps its verdict.
-  void set_targets(std::span<const CheckTarget> targets, CheckTime now);
+  // From now on exactly these backends of a group are checked. A new one is due at once, and starts
+  // with the verdict remembered of it, if any; one that stays keeps its verdict.
+  void set_targets(uint32_t group, std::span<const CheckTarget> targets, CheckTime now,
+                   const CheckMemory& remembered = {});
 
   // Starts what is due.
   void run(CheckTime now);
@@ -87,19 +87,20 @@ class Checks {
     bool operator>(const Due& other) const { return time > other.time; }
   };
 
-  void add(const CheckTarget& target, CheckTime now);
+  void add(const CheckTarget& target, CheckTime now, const CheckMemory& remembered);
+  void remove(uint32_t backend);
   void schedule(Backend& backend, std::chrono::steady_clock::time_point time);
   void start(Backend& backend);
   std::chrono::milliseconds pause_after(Backend& backend);
   void drop_stale_dues();
 
   Start start_;
-  CheckMemory remembered_;
   uint32_t attempts_max_;
   std::minstd_rand random_;
   uint64_t last_number_ = 0;
   std::unordered_map<uint32_t, Backend> backends_;
-  std::unordered_map<uint64_t, uint32_t> attempts_;  // under way -> backend
+  std::unordered_map<uint32_t, std::vector<uint32_t>> groups_;  // ids, sorted
+  std::unordered_map<uint64_t, uint32_t> attempts_;             // under way -> backend
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
 };
 

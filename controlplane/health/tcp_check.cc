@@ -19,7 +19,9 @@ asio::ip::tcp::endpoint endpoint_of(const Address& address, Be16 port) {
 CheckResult result_of(const asio::error_code& error) {
   if (!error) return {true, "connect: answered"};
   if (error == asio::error::connection_refused) return {false, "connect: refused"};
-  return {false, "connect: " + error.message()};
+  const bool ours = error == asio::error::no_descriptors || error == asio::error::no_memory ||
+                    error == asio::error::no_buffer_space;
+  return {false, "connect: " + error.message(), ours};
 }
 
 // One attempt; it keeps itself alive until both of its operations have come back.

@@ -66,12 +66,20 @@ TEST(CheckState, TellsWhySinceWhenAndTheNewestReasonOfADownBackend) {
   EXPECT_EQ(state.verdict(), (CheckVerdict{false, true, "connect: refused", 140}));
 }
 
+TEST(CheckState, LearnsNothingFromItsOwnFailures) {
+  CheckState state(CheckVerdict{true, true, "connect: answered", 50});
+  const CheckResult ours{false, "connect: Too many open files", true};
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(state.apply(ours, {.rise = 1, .fall = 1}, 101));
+  EXPECT_TRUE(state.verdict().up);
+}
+
 class ChecksTest : public testing::Test {
  protected:
-  Checks make(CheckMemory remembered = {}, uint32_t attempts_max = 100) {
+  Checks make(uint32_t attempts_max = 100) {
     return Checks([this](const CheckAttempt& attempt) { started_.push_back(attempt.number); },
-                  std::move(remembered), attempts_max, 1);
+                  attempts_max, 1);
   }
+  static constexpr uint32_t kGroup = 3;
   static CheckTarget target(uint32_t id) {
     return {id, Address{}, Be16::from_host(80), {.interval_ms = 1000, .timeout_ms = 100}};
   }
@@ -84,7 +92,7 @@ class ChecksTest : public testing::Test {
 
 TEST_F(ChecksTest, ANewBackendIsCheckedAtOnceAndThenEveryInterval) {
   Checks checks = make();
-  checks.set_targets(std::vector{target(7)}, now_);
+  checks.set_targets(kGroup, std::vector{target(7)}, now_);
   checks.run(now_);
   auto first = take_started();
   ASSERT_EQ(first.size(), 1u);
@@ -104,7 +112,7 @@ TEST_F(ChecksTest, ANewBackendIsCheckedAtOnceAndThenEveryInterval) {
 
 TEST_F(ChecksTest, NoBackendIsCheckedTwiceAtOnce) {
   Checks checks = make();
-  checks.set_targets(std::vector{target(7)}, now_);
+  checks.set_targets(kGroup, std::vector{target(7)}, now_);
   checks.run(now_);
   pass(milliseconds(60'000));
   checks.run(now_);
@@ -112,8 +120,8 @@ TEST_F(ChecksTest, NoBackendIsCheckedTwiceAtOnce) {
 }
 
 TEST_F(ChecksTest, OnlySoManyAttemptsAreUnderWayAndTheRestFollows) {
-  Checks checks = make({}, 2);
-  checks.set_targets(std::vector{target(1), target(2), target(3)}, now_);
+  Checks checks = make(2);
+  checks.set_targets(kGroup, std::vector{target(1), target(2), target(3)}, now_);
   checks.run(now_);
   const auto first = take_started();
   ASSERT_EQ(first.size(), 2u);
@@ -125,35 +133,49 @@ TEST_F(ChecksTest, OnlySoManyAttemptsAreUnderWayAndTheRestFollows) {
 
 TEST_F(ChecksTest, AResultNobodyWaitsForChangesNothing) {
   Checks checks = make();
-  checks.set_targets(std::vector{target(7)}, now_);
+  checks.set_targets(kGroup, std::vector{target(7)}, now_);
   checks.run(now_);
-  checks.set_targets({}, now_);
+  checks.set_targets(kGroup, {}, now_);
   EXPECT_EQ(checks.finished(started_[0], kAnswered, now_), std::nullopt);
   EXPECT_EQ(checks.find(7), nullptr);
   EXPECT_EQ(checks.next_due(), std::nullopt);
 }
 
-TEST_F(ChecksTest, ABackendThatComesBackStartsAnewEvenIfItIsRemembered) {
-  Checks checks = make({{7, CheckVerdict{true, true, "connect: answered", 5}}});
-  checks.set_targets(std::vector{target(1)}, now_);
-  checks.set_targets(std::vector{target(1), target(7)}, now_);
+TEST_F(ChecksTest, ABackendThatComesBackStartsAnew) {
+  Checks checks = make();
+  checks.set_targets(kGroup, std::vector{target(7)}, now_);
+  checks.run(now_);
+  checks.finished(take_started()[0], kAnswered, now_);
+  checks.set_targets(kGroup, {}, now_);
+  checks.set_targets(kGroup, std::vector{target(7)}, now_);
   EXPECT_EQ(checks.find(7)->reason, "not checked yet");
 }
 
+TEST_F(ChecksTest, GroupsDoNotTouchEachOther) {
+  Checks checks = make();
+  checks.set_targets(kGroup, std::vector{target(7)}, now_);
+  checks.set_targets(kGroup + 1, std::vector{target(8), target(9)}, now_);
+  checks.set_targets(kGroup + 1, std::vector{target(9)}, now_);
+  EXPECT_NE(checks.find(7), nullptr);
+  EXPECT_EQ(checks.find(8), nullptr);
+  EXPECT_NE(checks.find(9), nullptr);
+}
+
 TEST_F(ChecksTest, ARestartKeepsTheLastVerdictWhileChecksArePending) {
-  Checks checks = make({{7, CheckVerdict{true, true, "connect: answered", 5}}});
-  checks.set_targets(std::vector{target(7)}, now_);
-  EXPECT_EQ(*checks.find(7), (CheckVerdict{true, true, "connect: answered", 5}));
+  Checks checks = make();
+  const CheckVerdict remembered{true, true, "connect: answered", 5};
+  checks.set_targets(kGroup, std::vector{target(7)}, now_, {{7, remembered}});
+  EXPECT_EQ(*checks.find(7), remembered);
 }
 
 TEST_F(ChecksTest, AnEditedPolicyKeepsTheVerdict) {
   Checks checks = make();
-  checks.set_targets(std::vector{target(7)}, now_);
+  checks.set_targets(kGroup, std::vector{target(7)}, now_);
   checks.run(now_);
   checks.finished(take_started()[0], kAnswered, now_);
   CheckTarget slower = target(7);
   slower.policy.interval_ms = 60'000;
-  checks.set_targets(std::vector{slower}, now_);
+  checks.set_targets(kGroup, std::vector{slower}, now_);
   EXPECT_TRUE(checks.find(7)->up);
   checks.run(now_);
   EXPECT_EQ(started_.size(), 1u) << "checked under the new policy at once, and once only";
