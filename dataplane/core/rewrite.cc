@@ -12,23 +12,35 @@ namespace {
 
 enum class Side { source, destination };
 
-// Replaces an address of the IP header at `l3`, with IPv4's header checksum; notes the change in
-// `pseudo`, for checksums that cover the addresses.
-void replace_address(uint8_t* l3, bool ipv6, Side side, const Address& address,
-                     ChecksumDelta& pseudo) {
+uint8_t* address_at(uint8_t* l3, bool ipv6, Side side) {
+  if (ipv6)
+    return l3 + (side == Side::source ? offsetof(Ipv6Header, source)
+                                      : offsetof(Ipv6Header, destination));
+  return l3 +
+         (side == Side::source ? offsetof(Ipv4Header, source) : offsetof(Ipv4Header, destination));
+}
+
+// Replaces an address of the IP header at `l3`, and takes `hops` off its TTL (RFC 1812 5.3.1, RFC
+// 8200 3), with IPv4's header checksum; notes the address in `pseudo`, for checksums that cover it.
+void rewrite_ip(uint8_t* l3, bool ipv6, Side side, const Address& address, uint8_t hops,
+                ChecksumDelta& pseudo) {
+  uint8_t* at = address_at(l3, ipv6, side);
   if (ipv6) {
-    uint8_t* at = l3 + (side == Side::source ? offsetof(Ipv6Header, source)
-                                             : offsetof(Ipv6Header, destination));
     pseudo.replace(load<Ipv6Address>(at), address.ipv6());
     store(at, address.ipv6());
+    l3[offsetof(Ipv6Header, hop_limit)] -= hops;
     return;
   }
-  uint8_t* at = l3 + (side == Side::source ? offsetof(Ipv4Header, source)
-                                           : offsetof(Ipv4Header, destination));
-  ChecksumDelta header;
-  header.replace(load<Be32>(at), address.ipv4());
-  pseudo.replace(load<Be32>(at), address.ipv4());
+  const auto old_address = load<Be32>(at);
+  pseudo.replace(old_address, address.ipv4());
   store(at, address.ipv4());
+  uint8_t* ttl_at = l3 + offsetof(Ipv4Header, ttl);  // TTL and protocol are one checksum word
+  const auto old_ttl = load<Be16>(ttl_at);
+  const Be16 new_ttl{static_cast<uint16_t>(old_ttl.raw - hops)};
+  store(ttl_at, new_ttl);
+  ChecksumDelta header;
+  header.replace(old_address, address.ipv4());
+  header.replace(old_ttl, new_ttl);
   uint8_t* checksum = l3 + offsetof(Ipv4Header, checksum);
   store(checksum, header.apply(load<Be16>(checksum)));
 }
@@ -55,25 +67,9 @@ void update_transport_checksum(Packet& packet, const ChecksumDelta& delta) {
   store(at, delta.apply(load<Be16>(at)));
 }
 
-// RFC 1812 5.3.1, RFC 8200 3: each router on the way takes one.
-void decrement_ttl(Packet& packet) {
-  if (packet.is_ipv6()) {
-    packet.l3()[offsetof(Ipv6Header, hop_limit)] -= 1;
-    return;
-  }
-  uint8_t* at = packet.l3() + offsetof(Ipv4Header, ttl);
-  const auto before = load<Be16>(at);  // TTL and protocol are one checksum word
-  at[0] -= 1;
-  ChecksumDelta delta;
-  delta.replace(before, load<Be16>(at));
-  uint8_t* checksum = packet.l3() + offsetof(Ipv4Header, checksum);
-  store(checksum, delta.apply(load<Be16>(checksum)));
-}
-
 void translate(Packet& packet, Side side, const Locator& locator) {
-  decrement_ttl(packet);
   ChecksumDelta delta;
-  replace_address(packet.l3(), packet.is_ipv6(), side, locator.address, delta);
+  rewrite_ip(packet.l3(), packet.is_ipv6(), side, locator.address, 1, delta);
   replace_port(packet.l4(), side, locator.port, delta);
   update_transport_checksum(packet, delta);
 }
@@ -97,7 +93,6 @@ void rewrite_to_client(Packet& packet, const Locator& service) {
 }
 
 void rewrite_error(Packet& packet, const Locator& backend) {
-  decrement_ttl(packet);
   const bool ipv6 = packet.is_ipv6();
   uint8_t* quote = packet.data + packet.quote_l3_offset;
 
@@ -105,7 +100,7 @@ void rewrite_error(Packet& packet, const Locator& backend) {
   ChecksumDelta icmp;
   const auto ip_checksum_before = load<Be16>(quote + offsetof(Ipv4Header, checksum));
   ChecksumDelta quoted;
-  replace_address(quote, ipv6, Side::source, backend.address, quoted);
+  rewrite_ip(quote, ipv6, Side::source, backend.address, 0, quoted);
   replace_port(packet.data + packet.quote_l4_offset, Side::source, backend.port, quoted);
   if (uint8_t* at = quoted_checksum(packet)) {
     const auto before = load<Be16>(at);
@@ -119,7 +114,7 @@ void rewrite_error(Packet& packet, const Locator& backend) {
   if (!ipv6) icmp.replace(ip_checksum_before, load<Be16>(quote + offsetof(Ipv4Header, checksum)));
 
   ChecksumDelta pseudo;
-  replace_address(packet.l3(), ipv6, Side::destination, backend.address, pseudo);
+  rewrite_ip(packet.l3(), ipv6, Side::destination, backend.address, 1, pseudo);
   if (ipv6) icmp.add(pseudo);  // RFC 4443 2.3: ICMPv6 covers a pseudo-header, ICMP does not
   uint8_t* at = packet.l4() + offsetof(IcmpHeader, checksum);
   store(at, icmp.apply(load<Be16>(at)));

@@ -128,17 +128,6 @@ SnapshotCheck check_ranges(std::span<const Range> ranges, uint32_t target_count,
 
 }  // namespace
 
-uint32_t endpoint_hash(const EndpointKey& key) {
-  const auto high = load<uint64_t>(&key.address.bytes[0]);
-  const auto low = load<uint64_t>(&key.address.bytes[8]);
-  const uint64_t rest = uint64_t{key.port.raw} << 16 |
-                        uint64_t{static_cast<uint8_t>(key.protocol)} << 8 |
-                        static_cast<uint8_t>(key.kind);
-  uint64_t hash = (high ^ rest) * 0x9e3779b97f4a7c15u;
-  hash = (hash ^ (hash >> 32) ^ low) * 0xd6e8feb86659fd93u;
-  return static_cast<uint32_t>((hash ^ (hash >> 29)) >> 16);
-}
-
 SnapshotCheck check_root(std::span<const std::byte> blob, const SnapshotLimits& limits) {
   if (auto check = check_header<SnapshotRoot>(blob, BlobKind::root); !check.ok()) return check;
   const auto& root = *reinterpret_cast<const SnapshotRoot*>(blob.data());

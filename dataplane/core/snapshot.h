@@ -129,7 +129,9 @@ struct EndpointKey {
   Be16 port;
   Protocol protocol;  // 0 for vip and host
   EndpointKind kind;
-  friend constexpr bool operator==(const EndpointKey&, const EndpointKey&) = default;
+  friend bool operator==(const EndpointKey& a, const EndpointKey& b) {
+    return a.address == b.address && load<uint32_t>(&a.port) == load<uint32_t>(&b.port);
+  }
 };
 static_assert(sizeof(EndpointKey) == 20);
 
@@ -142,7 +144,13 @@ struct Endpoint {
 static_assert(sizeof(Endpoint) == 32);
 
 // Hash of a key into SnapshotEndpoints::places; collisions go to the next place, cyclic.
-uint32_t endpoint_hash(const EndpointKey& key);
+inline uint32_t endpoint_hash(const EndpointKey& key) {
+  const auto high = load<uint64_t>(&key.address.bytes[0]);
+  const auto low = load<uint64_t>(&key.address.bytes[8]);
+  uint64_t hash = (high ^ load<uint32_t>(&key.port)) * 0x9e3779b97f4a7c15u;
+  hash = (hash ^ (hash >> 32) ^ low) * 0xd6e8feb86659fd93u;
+  return static_cast<uint32_t>((hash ^ (hash >> 29)) >> 16);
+}
 
 struct SnapshotEndpoints {
   BlobHeader header;

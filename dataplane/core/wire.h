@@ -37,42 +37,6 @@ struct MacAddress {
   friend constexpr bool operator==(const MacAddress&, const MacAddress&) = default;
 };
 
-struct Ipv6Address {
-  std::array<uint8_t, 16> bytes{};
-  friend constexpr bool operator==(const Ipv6Address&, const Ipv6Address&) = default;
-};
-
-// An address of either family.
-struct Address {
-  std::array<uint8_t, 16> bytes{};
-
-  static constexpr Address from_ipv4(Be32 ipv4) {
-    Address address;
-    address.bytes[10] = 0xff;
-    address.bytes[11] = 0xff;
-    for (unsigned i = 0; i < 4; ++i)
-      address.bytes[12 + i] = static_cast<uint8_t>(ipv4.raw >> (8 * i));
-    return address;
-  }
-  static constexpr Address from_ipv6(const Ipv6Address& ipv6) { return Address{ipv6.bytes}; }
-
-  bool is_ipv4() const {
-    static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    return std::memcmp(bytes.data(), kMapped, sizeof(kMapped)) == 0;
-  }
-  Be32 ipv4() const {  // REQUIRES: is_ipv4()
-    Be32 address;
-    std::memcpy(&address.raw, bytes.data() + 12, 4);
-    return address;
-  }
-  Ipv6Address ipv6() const { return Ipv6Address{bytes}; }
-  friend constexpr bool operator==(const Address&, const Address&) = default;
-};
-
-static_assert(sizeof(Be16) == 2 && sizeof(Be32) == 4);
-static_assert(sizeof(MacAddress) == 6 && alignof(MacAddress) == 1);
-static_assert(sizeof(Ipv6Address) == 16 && sizeof(Address) == 16 && alignof(Address) == 1);
-
 // Reads a T that may stand unaligned at `from`. REQUIRES: sizeof(T) readable bytes.
 template <typename T>
 inline T load(const void* from) {
@@ -85,5 +49,44 @@ template <typename T>
 inline void store(void* to, const T& value) {
   std::memcpy(to, &value, sizeof(T));
 }
+
+inline bool equal_16_bytes(const void* a, const void* b) {
+  return ((load<uint64_t>(a) ^ load<uint64_t>(b)) |
+          (load<uint64_t>(static_cast<const uint8_t*>(a) + 8) ^
+           load<uint64_t>(static_cast<const uint8_t*>(b) + 8))) == 0;
+}
+
+struct Ipv6Address {
+  std::array<uint8_t, 16> bytes{};
+  friend bool operator==(const Ipv6Address& a, const Ipv6Address& b) {
+    return equal_16_bytes(&a, &b);
+  }
+};
+
+// An address of either family.
+struct Address {
+  std::array<uint8_t, 16> bytes{};
+
+  static Address from_ipv4(Be32 ipv4) {
+    Address address;
+    store(&address.bytes[8], kIpv4Mapped | uint64_t{ipv4.raw} << 32);
+    return address;
+  }
+  static Address from_ipv6(const Ipv6Address& ipv6) { return Address{ipv6.bytes}; }
+
+  bool is_ipv4() const {
+    return load<uint64_t>(&bytes[0]) == 0 && load<uint32_t>(&bytes[8]) == kIpv4Mapped;
+  }
+  Be32 ipv4() const { return load<Be32>(&bytes[12]); }  // REQUIRES: is_ipv4()
+  Ipv6Address ipv6() const { return Ipv6Address{bytes}; }
+  friend bool operator==(const Address& a, const Address& b) { return equal_16_bytes(&a, &b); }
+
+ private:
+  static constexpr uint32_t kIpv4Mapped = 0xffff0000;  // bytes 8 to 11: 00 00 ff ff
+};
+
+static_assert(sizeof(Be16) == 2 && sizeof(Be32) == 4);
+static_assert(sizeof(MacAddress) == 6 && alignof(MacAddress) == 1);
+static_assert(sizeof(Ipv6Address) == 16 && sizeof(Address) == 16 && alignof(Address) == 1);
 
 }  // namespace rota

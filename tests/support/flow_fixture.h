@@ -53,6 +53,13 @@ inline FlowKey6 key_of(uint64_t number, uint16_t service) {
 }
 
 template <typename Entry>
+std::span<FlowBucket<Entry>> buckets_in(std::span<std::byte> table_memory,
+                                        const FlowGeometry& geometry) {
+  return {reinterpret_cast<FlowBucket<Entry>*>(table_memory.data() + kFlowTableHeaderBytes),
+          static_cast<size_t>(geometry.buckets())};
+}
+
+template <typename Entry>
 struct OwnTable {
   explicit OwnTable(const FlowGeometry& geometry)
       : memory(FlowTable<Entry>::memory_size(geometry)),
@@ -60,8 +67,7 @@ struct OwnTable {
 
   FlowReader<Entry> reader() const { return {kTestHashKey, table.geometry(), memory.span()}; }
   std::span<FlowBucket<Entry>> buckets() const {
-    return {reinterpret_cast<FlowBucket<Entry>*>(memory.span().data() + kFlowTableHeaderBytes),
-            static_cast<size_t>(table.geometry().buckets())};
+    return buckets_in<Entry>(memory.span(), table.geometry());
   }
 
   TableMemory memory;

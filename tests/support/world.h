@@ -6,7 +6,9 @@
 #pragma once
 
 #include <memory>
-#include <numeric>
+#include <new>
+#include <optional>
+#include <sys/mman.h>
 #include <vector>
 
 #include "dataplane/core/forward.h"
@@ -25,30 +27,51 @@ struct Outcome {
   Bytes frame;  // as it leaves
 };
 
+// Zeroed memory, page aligned, on huge pages where the kernel gives them.
+class PageMemory {
+ public:
+  explicit PageMemory(size_t bytes) : bytes_((bytes + kHuge - 1) / kHuge * kHuge) {
+    data_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data_ == MAP_FAILED) throw std::bad_alloc();
+    madvise(data_, bytes_, MADV_HUGEPAGE);
+  }
+  ~PageMemory() { munmap(data_, bytes_); }
+  PageMemory(const PageMemory&) = delete;
+  PageMemory& operator=(const PageMemory&) = delete;
+  std::span<std::byte> bytes() const { return {static_cast<std::byte*>(data_), bytes_}; }
+
+ private:
+  static constexpr size_t kHuge = 2 << 20;
+  size_t bytes_;
+  void* data_;
+};
+
+struct WorldSize {
+  uint32_t workers = 1;
+  uint64_t flows_ipv4 = 4096;  // of each worker
+  uint64_t flows_ipv6 = 4096;
+  uint64_t unproven = 16384;
+};
+
 class World {
  public:
   static constexpr uint32_t kServices = 64, kBackends = 4096;
 
-  explicit World(uint32_t workers = 1, uint64_t flows = 4096, uint64_t unproven = 16384) {
-    const FlowGeometry geometry = size_for(flows, unproven);
-    const FlowMemoryConfig config{
-        .worker_count = workers, .service_limit = kServices, .ipv4 = geometry, .ipv6 = geometry};
-    flow_bytes_.resize(flow_memory_size(config) / sizeof(Page));
-    memory_.emplace(format(std::as_writable_bytes(std::span(flow_bytes_)), config,
-                           HashKey{{0x1234, 0x5678}}, 0));
-    counter_bytes_.resize(counters_bytes(workers, kServices, kBackends) / 64);
-    const auto counters = std::as_writable_bytes(std::span(counter_bytes_));
-    format_counters(counters, workers, kServices, kBackends);
-    for (uint32_t w = 0; w < workers; ++w) {
+  explicit World(const WorldSize& size = {})
+      : flow_bytes_(flow_memory_size(config_of(size))),
+        counter_bytes_(counters_bytes(size.workers, kServices, kBackends)) {
+    memory_.emplace(format(flow_bytes(), config_of(size), HashKey{{0x1234, 0x5678}}, 0));
+    format_counters(counter_bytes_.bytes(), size.workers, kServices, kBackends);
+    for (uint32_t w = 0; w < size.workers; ++w) {
       auto& seat = *seats_.emplace_back(std::make_unique<Seat>());
       seat.table4 = memory_->table4(w);
       seat.table6 = memory_->table6(w);
       seat.worker.index = static_cast<uint16_t>(w);
-      seat.worker.owners.worker_count = static_cast<uint16_t>(workers);
+      seat.worker.owners.worker_count = static_cast<uint16_t>(size.workers);
       seat.worker.flows4 = &seat.table4;
       seat.worker.flows6 = &seat.table6;
       seat.worker.tickets = memory_->tickets();
-      seat.worker.counters = counters_of(counters.data(), w);
+      seat.worker.counters = counters_of(counter_bytes_.bytes().data(), w);
       seat.worker.ports = ports_;
     }
   }
@@ -59,7 +82,7 @@ class World {
   const Generation& generation() const { return generation_->get(); }
   Worker& worker(uint32_t index = 0) { return seats_[index]->worker; }
   FlowMemory& memory() { return *memory_; }
-  std::span<std::byte> flow_bytes() { return std::as_writable_bytes(std::span(flow_bytes_)); }
+  std::span<std::byte> flow_bytes() { return flow_bytes_.bytes(); }
   void set_kernel_side(bool there) {
     for (PortPolicy& port : ports_) port.kernel_side = there;
   }
@@ -117,19 +140,19 @@ class World {
   uint16_t now = 1000;
 
  private:
-  struct alignas(4096) Page {
-    std::byte bytes[4096];
-  };
-  struct alignas(64) Line {
-    std::byte bytes[64];
-  };
+  static FlowMemoryConfig config_of(const WorldSize& size) {
+    return {.worker_count = size.workers,
+            .service_limit = kServices,
+            .ipv4 = size_for(size.flows_ipv4, size.unproven),
+            .ipv6 = size_for(size.flows_ipv6, size.unproven)};
+  }
   struct Seat {
     FlowTable4 table4;
     FlowTable6 table6;
     Worker worker;
   };
-  std::vector<Page> flow_bytes_;
-  std::vector<Line> counter_bytes_;
+  PageMemory flow_bytes_;
+  PageMemory counter_bytes_;
   std::vector<PortPolicy> ports_ = std::vector<PortPolicy>(4, PortPolicy{.kernel_side = true});
   std::optional<FlowMemory> memory_;
   std::vector<std::unique_ptr<Seat>> seats_;

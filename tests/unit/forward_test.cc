@@ -464,7 +464,7 @@ TEST_F(Forward, AnIcmpErrorAboutNoServiceIsDroppedByName) {
 // --- Owners ---
 
 TEST(ForwardOwners, EveryPacketOfAFlowComesToOneOwnerWhereverItArrives) {
-  World world(3);
+  World world({.workers = 3});
   world.publish(standard_generation());
   std::map<std::string, int> counts;
   for (uint32_t n = 0; n < 300; ++n) {
@@ -491,7 +491,7 @@ TEST(ForwardOwners, EveryPacketOfAFlowComesToOneOwnerWhereverItArrives) {
 }
 
 TEST(ForwardOwners, AnIcmpErrorIsHandedToTheFlowsOwner) {
-  World world(3);
+  World world({.workers = 3});
   world.publish(standard_generation());
   for (uint32_t n = 0; n < 30; ++n) {
     const Outcome syn = world.send_anywhere(from_client(n, kSyn), kOutside, 0);
