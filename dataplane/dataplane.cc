@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "dataplane/dataplane.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <poll.h>
+#include <rte_cycles.h>
+#include <rte_launch.h>
+#include <spdlog/spdlog.h>
+#include <stdexcept>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "dataplane/eal.h"
+
+namespace rota {
+namespace {
+
+constexpr int kLookAround_ms = 100;  // how often ports and retired generations are looked at
+
+Fd create_counters(const NodeFile& node, Mapping& mapping) {
+  const auto workers = static_cast<uint32_t>(node.worker_cores.size());
+  const uint64_t bytes = counters_bytes(workers, node.service_count, node.backend_count);
+  Fd fd = create_shared("rota-counters", bytes, mapping);
+  if (!fd)
+    throw std::runtime_error(
+        fmt::format("no memory for {} of counters: {}", human_bytes(bytes), std::strerror(errno)));
+  format_counters(mapping.bytes(), workers, node.service_count, node.backend_count);
+  return fd;
+}
+
+SnapshotLimits limits_of(const NodeFile& node) {
+  return {.service_count = node.service_count,
+          .backend_count = node.backend_count,
+          .port_count = static_cast<uint32_t>(node.ports.size())};
+}
+
+uint64_t random_incarnation() {
+  uint64_t number = 0;
+  while (number == 0)
+    if (::getrandom(&number, sizeof(number), 0) < 0) break;
+  return number;
+}
+
+int run_worker(void* worker) {
+  static_cast<WorkerLoop*>(worker)->run();
+  return 0;
+}
+
+}  // namespace
+
+Dataplane::Dataplane(const NodeFile& node, const Sizing& sizing, const MemoryChoice& memory)
+    : node_(node),
+      flows_(memory.flow_memory, sizing.flows),
+      counters_fd_(create_counters(node, counters_)),
+      pool_(create_pool(sizing, has_af_xdp(node))),
+      quiescence_(static_cast<uint32_t>(node.worker_cores.size())),
+      generations_(limits_of(node), flows_.memory().tickets(), quiescence_,
+                   [this](const Generation& first) { flows_.import_flows(first); }),
+      hand_over_(static_cast<uint32_t>(node.worker_cores.size())),
+      ports_(node, pool_.get(), quiescence_),
+      link_(node.link_socket(), greeting(), generations_, ports_) {
+  start_workers();
+}
+
+Dataplane::~Dataplane() {
+  stop_.store(true, std::memory_order_relaxed);
+  rte_eal_mp_wait_lcore();
+}
+
+WorkerShared Dataplane::shared() {
+  return {.plan = ports_.plan(),
+          .generation = generations_.in_force(),
+          .stop = stop_,
+          .quiescence = quiescence_,
+          .hand_over = hand_over_,
+          .tick_base_s = flows_.memory().header().tick_base_s,
+          .cycles_per_s = rte_get_tsc_hz(),
+          .may_sleep = node_.poll == Poll::adaptive};
+}
+
+LinkGreeting Dataplane::greeting() const {
+  return {.hello = {.incarnation = random_incarnation(),
+                    .generation = 0,
+                    .pid = static_cast<uint32_t>(::getpid()),
+                    .worker_count = static_cast<uint32_t>(node_.worker_cores.size()),
+                    .port_count = static_cast<uint32_t>(node_.ports.size()),
+                    .service_count = node_.service_count,
+                    .backend_count = node_.backend_count,
+                    .reserved = 0},
+          .counters_fd = counters_fd_.get(),
+          .flows_fd = flows_.fd()};
+}
+
+void Dataplane::start_workers() {
+  for (uint16_t index = 0; index < node_.worker_cores.size(); ++index) {
+    workers_.push_back(std::make_unique<WorkerLoop>(shared(), index, flows_.memory(),
+                                                    counters_of(counters_.data(), index),
+                                                    static_cast<uint32_t>(node_.ports.size())));
+    rte_eal_remote_launch(run_worker, workers_.back().get(), lcore_of_worker(index));
+    spdlog::info("worker {}: core {}, {}", index, node_.worker_cores[index],
+                 node_.poll == Poll::adaptive ? "sleeps when idle" : "polls without pause");
+  }
+}
+
+void Dataplane::serve(int signal_fd) {
+  for (;;) {
+    pollfd watched[] = {{.fd = signal_fd, .events = POLLIN, .revents = 0},
+                        {.fd = link_.listening_fd(), .events = POLLIN, .revents = 0},
+                        {.fd = link_.connection_fd(), .events = POLLIN, .revents = 0}};
+    ::poll(watched, std::size(watched), kLookAround_ms);
+    if (watched[0].revents != 0) return;
+    if (watched[2].revents != 0) link_.receive();
+    if (watched[1].revents != 0) link_.accept();
+    if (ports_.check()) link_.tell_ports();
+    quiescence_.reclaim();
+    flows_.mark_alive();
+  }
+}
+
+}  // namespace rota

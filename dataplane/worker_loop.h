@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Worker loop: what one core does all day. Receive from its queues, forward_burst(), carry out the
+// verdicts, and the chores: notes, sweep, heartbeat, quiescent state, and sleep when all is quiet.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <rte_mbuf.h>
+#include <vector>
+
+#include "dataplane/core/forward.h"
+#include "dataplane/hand_over.h"
+#include "dataplane/idle.h"
+#include "dataplane/plan.h"
+#include "dataplane/quiescence.h"
+#include "dataplane/tick_clock.h"
+
+namespace rota {
+
+// What all workers share. The atomics are written by the main thread.
+struct WorkerShared {
+  const std::atomic<const Plan*>& plan;
+  const std::atomic<const Generation*>& generation;
+  const std::atomic<bool>& stop;
+  Quiescence& quiescence;
+  HandOver& hand_over;
+  uint64_t tick_base_s;
+  uint64_t cycles_per_s;
+  bool may_sleep;
+};
+
+class WorkerLoop {
+ public:
+  WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& flows, CountersView counters,
+             uint32_t port_count);
+  WorkerLoop(const WorkerLoop&) = delete;
+  WorkerLoop& operator=(const WorkerLoop&) = delete;
+
+  // Returns after `stop`. Runs on the worker's own lcore.
+  void run();
+
+ private:
+  // Packets that wait for the end of the loop, or for company, on their way out.
+  struct Outbox {
+    uint32_t count = 0;
+    std::array<rte_mbuf*, kBurstMax> packets;
+  };
+
+  // One loop: what there is to do; how many packets came.
+  uint32_t take_over();
+  uint32_t receive();
+  uint32_t take_from_kernel();
+  void take_notes();
+  void send_all();
+  void sweep_some(uint64_t cycles);
+  void report(uint64_t started, uint32_t moved);
+
+  void add(rte_mbuf* mbuf, uint16_t port, uint8_t flags);
+  void forward();
+  void carry_out(const Packet& packet, rte_mbuf* mbuf);
+  void send_notes();
+
+  void send(rte_mbuf* mbuf, uint16_t port);
+  void punt(rte_mbuf* mbuf, uint16_t port);
+  void give(rte_mbuf* mbuf, uint16_t worker, Errand errand, uint16_t port);
+  void do_errand(rte_mbuf* mbuf);
+  void drop(rte_mbuf* mbuf, Drop reason);
+  void drop_rest(Outbox& outbox, uint32_t from, Drop reason);
+
+  void transmit(Outbox& outbox, const Way& way, Counter& done, Drop reason);
+  void flush_send(uint16_t port);
+  void flush_punt(uint16_t port);
+  void flush_give(uint16_t worker);
+
+  WorkerShared shared_;
+  FlowTable4 flows4_;
+  FlowTable6 flows6_;
+  Worker worker_;
+  TickClock clock_;
+  Idle idle_;
+  double sweep_rate_;  // buckets per cycle
+  double sweep_due_ = 0;
+  uint64_t swept_at_ = 0;
+
+  // Of the loop under way.
+  const Plan* plan_ = nullptr;
+  const WorkerPlan* mine_ = nullptr;
+  const Generation* generation_ = nullptr;
+  uint16_t now_ = 0;
+  uint32_t burst_count_ = 0;
+  std::array<Packet, kBurstMax> burst_;
+  std::array<rte_mbuf*, kBurstMax> mbufs_;  // of burst_, by index
+
+  std::vector<Outbox> send_;  // by port
+  std::vector<Outbox> punt_;  // by port
+  std::vector<Outbox> give_;  // by worker
+};
+
+}  // namespace rota
