@@ -66,8 +66,8 @@ ROTA_STATIC_ASSERT(sizeof(struct rota_endpoint_entry) == 24, "endpoint entry lay
 
 /* Per-CPU counters of the steering program: index of the counters map. */
 enum rota_steer_counter {
-  ROTA_STEER_COUNTER_KERNEL = 0,  /* passed to the kernel */
-  ROTA_STEER_COUNTER_SERVED = 1,  /* handed to the dataplane's socket */
+  ROTA_STEER_COUNTER_KERNEL = 0,   /* passed to the kernel */
+  ROTA_STEER_COUNTER_SERVED = 1,   /* handed to the dataplane's socket */
   ROTA_STEER_COUNTER_UNSERVED = 2, /* served, but no socket took it: dropped, so that the kernel
                                       does not answer with an RST */
   ROTA_STEER_COUNTERS = 3,

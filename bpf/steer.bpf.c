@@ -11,14 +11,13 @@
  * The program's name, the name of xsks_map and xsk_prog_version are load-bearing: by them libxdp
  * (inside DPDK's AF_XDP driver) recognises a program that it can use instead of its own.
  */
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
 #include "bpf/abi.h"
 
@@ -54,9 +53,9 @@ struct {
   __uint(max_entries, ROTA_STEER_QUEUES);
 } xsks_map SEC(".maps");
 
-static inline int rota_steer_lookup(void *tables, const struct rota_endpoint_key *key,
-                                    rota_u32 *interface) {
-  const struct rota_endpoint *endpoint = bpf_map_lookup_elem(tables, key);
+static inline int rota_steer_lookup(void* tables, const struct rota_endpoint_key* key,
+                                    rota_u32* interface) {
+  const struct rota_endpoint* endpoint = bpf_map_lookup_elem(tables, key);
   if (!endpoint) return 0;
   *interface = endpoint->interface;
   return 1;
@@ -81,16 +80,16 @@ struct extension_header {
 
 /* What is left of a datagram: bytes from `at` to its own end, and to the end of the frame. */
 struct cursor {
-  const void *at;
-  const void *frame_end;
+  const void* at;
+  const void* frame_end;
   __u32 left; /* in the datagram, by its own length field */
 };
 
-static __always_inline int has(const struct cursor *cursor, __u32 bytes) {
+static __always_inline int has(const struct cursor* cursor, __u32 bytes) {
   return cursor->left >= bytes && cursor->at + bytes <= cursor->frame_end;
 }
 
-static __always_inline void advance(struct cursor *cursor, __u32 bytes) {
+static __always_inline void advance(struct cursor* cursor, __u32 bytes) {
   cursor->at += bytes;
   cursor->left -= bytes;
 }
@@ -101,31 +100,31 @@ static __always_inline int is_icmp_error(__u8 type) {
 
 static __always_inline int is_icmpv6_error(__u8 type) { return type >= 1 && type <= 4; }
 
-static __always_inline void parse_transport(const struct cursor *cursor, __u8 protocol,
-                                            struct rota_steer_packet *packet) {
+static __always_inline void parse_transport(const struct cursor* cursor, __u8 protocol,
+                                            struct rota_steer_packet* packet) {
   packet->protocol = protocol;
   if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
-    const __be16 *ports = cursor->at;
+    const __be16* ports = cursor->at;
     if (!has(cursor, 2 * sizeof(*ports))) return;
     packet->source_port = ports[0];
     packet->destination_port = ports[1];
     packet->shape = ROTA_SHAPE_TRANSPORT;
   } else if (protocol == (packet->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
-    const __u8 *type = cursor->at;
+    const __u8* type = cursor->at;
     if (!has(cursor, sizeof(*type))) return;
     if (packet->is_ipv6 ? is_icmpv6_error(*type) : is_icmp_error(*type))
       packet->shape = ROTA_SHAPE_ICMP_ERROR;
   }
 }
 
-static __always_inline void map_ipv4(__u8 *address, __be32 ipv4) {
+static __always_inline void map_ipv4(__u8* address, __be32 ipv4) {
   address[10] = 0xff;
   address[11] = 0xff;
   __builtin_memcpy(address + 12, &ipv4, sizeof(ipv4));
 }
 
-static __always_inline void parse_ipv4(struct cursor *cursor, struct rota_steer_packet *packet) {
-  const struct iphdr *ip = cursor->at;
+static __always_inline void parse_ipv4(struct cursor* cursor, struct rota_steer_packet* packet) {
+  const struct iphdr* ip = cursor->at;
   if (!has(cursor, sizeof(*ip))) return;
   const __u32 header_bytes = ip->ihl * 4;
   if (ip->version != 4 || header_bytes < sizeof(*ip)) return;
@@ -145,8 +144,8 @@ static __always_inline int is_skipped(__u8 next) {
   return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
 }
 
-static __always_inline void parse_ipv6(struct cursor *cursor, struct rota_steer_packet *packet) {
-  const struct ipv6hdr *ip = cursor->at;
+static __always_inline void parse_ipv6(struct cursor* cursor, struct rota_steer_packet* packet) {
+  const struct ipv6hdr* ip = cursor->at;
   if (!has(cursor, sizeof(*ip)) || ip->version != 6) return;
   packet->is_ipv6 = 1;
   __builtin_memcpy(packet->source, &ip->saddr, sizeof(packet->source));
@@ -155,9 +154,8 @@ static __always_inline void parse_ipv6(struct cursor *cursor, struct rota_steer_
   cursor->left = bpf_ntohs(ip->payload_len) + (__u32)sizeof(*ip);
   advance(cursor, sizeof(*ip));
   for (int i = 0; i < EXTENSION_HEADERS_MAX; ++i) {
-    const struct extension_header *extension = cursor->at;
-    if (!is_skipped(next) && next != IPPROTO_FRAGMENT)
-      return parse_transport(cursor, next, packet);
+    const struct extension_header* extension = cursor->at;
+    if (!is_skipped(next) && next != IPPROTO_FRAGMENT) return parse_transport(cursor, next, packet);
     if (!has(cursor, sizeof(*extension))) return;
     if (next == IPPROTO_FRAGMENT) {
       packet->shape = ROTA_SHAPE_FRAGMENT;
@@ -170,19 +168,19 @@ static __always_inline void parse_ipv6(struct cursor *cursor, struct rota_steer_
   }
 }
 
-static __always_inline void parse(const struct xdp_md *ctx, struct rota_steer_packet *packet) {
+static __always_inline void parse(const struct xdp_md* ctx, struct rota_steer_packet* packet) {
   struct cursor cursor = {
-      .at = (const void *)(long)ctx->data,
-      .frame_end = (const void *)(long)ctx->data_end,
+      .at = (const void*)(long)ctx->data,
+      .frame_end = (const void*)(long)ctx->data_end,
       .left = ~0u,
   };
-  const struct ethhdr *ethernet = cursor.at;
+  const struct ethhdr* ethernet = cursor.at;
   if (!has(&cursor, sizeof(*ethernet))) return;
   __be16 type = ethernet->h_proto;
   advance(&cursor, sizeof(*ethernet));
 #pragma unroll
   for (int i = 0; i < VLAN_TAGS_MAX; ++i) {
-    const struct vlan_tag *tag = cursor.at;
+    const struct vlan_tag* tag = cursor.at;
     if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) break;
     if (!has(&cursor, sizeof(*tag))) return;
     type = tag->type;
@@ -193,12 +191,12 @@ static __always_inline void parse(const struct xdp_md *ctx, struct rota_steer_pa
 }
 
 static __always_inline void count(__u32 counter) {
-  __u64 *value = bpf_map_lookup_elem(&counters, &counter);
+  __u64* value = bpf_map_lookup_elem(&counters, &counter);
   if (value) ++*value;
 }
 
 SEC("xdp")
-int xsk_def_prog(struct xdp_md *ctx) {
+int xsk_def_prog(struct xdp_md* ctx) {
   struct rota_steer_packet packet = {.interface = ctx->ingress_ifindex};
   parse(ctx, &packet);
   if (rota_steer(&endpoints, &packet) == ROTA_STEER_KERNEL) {

@@ -41,8 +41,8 @@ enum rota_steer {
   ROTA_STEER_ERROR = 4,    /* an ICMP error towards a VIP */
 };
 
-static inline __attribute__((always_inline)) void rota_steer_key(struct rota_endpoint_key *key,
-                                                                 const rota_u8 *address,
+static inline __attribute__((always_inline)) void rota_steer_key(struct rota_endpoint_key* key,
+                                                                 const rota_u8* address,
                                                                  rota_u16 port, rota_u8 protocol,
                                                                  rota_u8 kind) {
   __builtin_memcpy(key->address, address, 16);
@@ -52,14 +52,14 @@ static inline __attribute__((always_inline)) void rota_steer_key(struct rota_end
 }
 
 /* Is the address, as bytes of an IPv6 header, one that stands for an IPv4 address in our keys? */
-static inline __attribute__((always_inline)) int rota_steer_is_mapped(const rota_u8 *address) {
+static inline __attribute__((always_inline)) int rota_steer_is_mapped(const rota_u8* address) {
   int i, other = 0;
   for (i = 0; i < 10; ++i) other |= address[i];
   return !other && address[10] == 0xff && address[11] == 0xff;
 }
 
 static inline __attribute__((always_inline)) enum rota_steer rota_steer(
-    void *tables, const struct rota_steer_packet *packet) {
+    void* tables, const struct rota_steer_packet* packet) {
   struct rota_endpoint_key key;
   rota_u32 interface = 0;
 

@@ -29,13 +29,13 @@ Result<Done> EndpointMap::read() {
     return Error{ErrorCode::internal,
                  fmt::format("steering: cannot read the endpoints map: {}", kernel::why(-result))};
   known_.reserve(capacity_);
-  for (uint32_t i = 0; i < count; ++i) known_.emplace(keys[i], values[i]);
+  for (uint32_t i = 0; i < count; ++i) known_.emplace(keys[i], Known{.value = values[i]});
   return Done{};
 }
 
 bool EndpointMap::holds(const rota_endpoint_entry& entry) const {
   const auto known = known_.find(entry.key);
-  return known != known_.end() && known->second.interface == entry.value.interface;
+  return known != known_.end() && known->second.value.interface == entry.value.interface;
 }
 
 Result<Done> EndpointMap::put(std::span<const rota_endpoint_entry> entries) {
@@ -49,7 +49,7 @@ Result<Done> EndpointMap::put(std::span<const rota_endpoint_entry> entries) {
   if (keys.empty()) return Done{};
   uint32_t count = static_cast<uint32_t>(keys.size());
   const int result = bpf_map_update_batch(fd_, keys.data(), values.data(), &count, nullptr);
-  for (uint32_t i = 0; i < count; ++i) known_[keys[i]] = values[i];
+  for (uint32_t i = 0; i < count; ++i) known_[keys[i]].value = values[i];
   if (result == 0) return Done{};
   return refused("put", keys.size() - count, -result);
 }
@@ -72,12 +72,18 @@ Result<Done> EndpointMap::remove(std::span<const rota_endpoint_key> keys) {
 }
 
 Result<Done> EndpointMap::set(std::span<const rota_endpoint_entry> entries) {
-  if (auto put_all = put(entries); !put_all) return put_all;
-  Entries too_much = known_;
-  for (const rota_endpoint_entry& entry : entries) too_much.erase(entry.key);
+  ++round_;
+  size_t kept = 0;
+  for (const rota_endpoint_entry& entry : entries) {
+    const auto known = known_.find(entry.key);
+    if (known != known_.end() && std::exchange(known->second.wanted_in, round_) != round_) ++kept;
+  }
   std::vector<rota_endpoint_key> keys;
-  for (const auto& [key, value] : too_much) keys.push_back(key);
-  return remove(keys);
+  if (kept < known_.size())
+    for (const auto& [key, known] : known_)
+      if (known.wanted_in != round_) keys.push_back(key);
+  if (auto removed = remove(keys); !removed) return removed;
+  return put(entries);
 }
 
 Error EndpointMap::refused(const char* what, size_t left, int error) const {

@@ -38,7 +38,11 @@ class EndpointMap {
       return std::memcmp(&a, &b, sizeof(a)) == 0;
     }
   };
-  using Entries = std::unordered_map<rota_endpoint_key, rota_endpoint, Hash, Equal>;
+  struct Known {
+    rota_endpoint value{};
+    uint64_t wanted_in = 0;  // the last set() that named it
+  };
+  using Entries = std::unordered_map<rota_endpoint_key, Known, Hash, Equal>;
 
   EndpointMap(int fd, uint32_t capacity) : fd_(fd), capacity_(capacity) {}
   Result<Done> read();
@@ -48,6 +52,7 @@ class EndpointMap {
   int fd_;
   uint32_t capacity_;
   Entries known_;
+  uint64_t round_ = 0;
 };
 
 }  // namespace rota

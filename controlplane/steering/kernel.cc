@@ -3,7 +3,6 @@
 #include "controlplane/steering/kernel.h"
 
 #include <algorithm>
-#include <bpf/libbpf.h>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -99,12 +98,9 @@ std::string mount_bpffs(const std::string& directory) {
                      directory, why(errno));
 }
 
-Words::Words() {
-  words.clear();
-  libbpf_set_print(keep_words);
-}
+Words::Words() : before_(libbpf_set_print(keep_words)) { words.clear(); }
 
-Words::~Words() { libbpf_set_print(nullptr); }
+Words::~Words() { libbpf_set_print(before_); }
 
 std::string Words::text() const { return words; }
 

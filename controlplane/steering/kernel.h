@@ -5,6 +5,7 @@
 #pragma once
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -71,8 +72,13 @@ std::string mount_bpffs(const std::string& directory);
 class Words {
  public:
   Words();
+  Words(const Words&) = delete;
+  Words& operator=(const Words&) = delete;
   ~Words();
   std::string text() const;
+
+ private:
+  libbpf_print_fn_t before_;
 };
 
 }  // namespace rota::kernel

@@ -14,7 +14,8 @@
 // (another ABI version, too small), it makes new ones, and the running programs stay on the old
 // ones until attach() replaces each of them in one step.
 //
-// One thread at a time, always in one network namespace. Errors change nothing unless they say so.
+// One process for a directory, one thread at a time, always in one network namespace. Errors change
+// nothing unless they say so.
 #pragma once
 
 #include <cstdint>
@@ -71,7 +72,7 @@ class Steering {
   // System calls only for what is not in the map as wanted. On error some entries may be in force.
   Result<Done> put_endpoints(std::span<const rota_endpoint_entry> entries);
   Result<Done> remove_endpoints(std::span<const rota_endpoint_key> keys);
-  // Exactly these: puts what is missing, then removes what is too much.
+  // Exactly these: removes what is too much, puts what is missing; what stays is never absent.
   Result<Done> set_endpoints(std::span<const rota_endpoint_entry> entries);
 
   Result<SteeringCounters> counters() const;
