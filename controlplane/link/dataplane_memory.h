@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// What the dataplane shares, mapped read-only: counters and flow memory. It stays readable after
+// the dataplane has gone. Any thread may read; whoever reads holds the pointer.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "controlplane/compile/turns.h"
+#include "controlplane/result.h"
+#include "dataplane/core/counters.h"
+#include "dataplane/core/flow_memory.h"
+#include "dataplane/host/memory.h"
+
+namespace rota {
+
+// One worker's counters, for readers.
+struct CountersReader {
+  const WorkerCounters& worker;
+  std::span<const ServiceCounters> services;  // by id
+  std::span<const BackendCounters> backends;  // by slot
+};
+
+class DataplaneMemory {
+ public:
+  // Maps what came with a hello: counters and flow memory, in this order.
+  static Result<std::shared_ptr<const DataplaneMemory>> map(int counters_fd, int flows_fd);
+
+  uint32_t worker_count() const;
+  CountersReader counters(uint32_t worker) const;  // REQUIRES: worker < worker_count()
+  const FlowMemoryView& flows() const { return *flows_; }
+
+  // Nothing for a service beyond the dataplane's limit.
+  std::optional<TicketReading> read_tickets(uint16_t service) const;
+
+ private:
+  DataplaneMemory() = default;
+
+  Mapping counters_memory_;
+  Mapping flows_memory_;
+  std::optional<FlowMemoryView> flows_;
+};
+
+}  // namespace rota

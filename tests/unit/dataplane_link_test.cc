@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "controlplane/link/dataplane_link.h"
+
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <gtest/gtest.h>
+#include <set>
+#include <stdlib.h>
+#include <string>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dataplane/host/memory.h"
+
+namespace rota {
+namespace {
+
+using namespace std::chrono_literals;
+
+template <typename T>
+std::span<const std::byte> bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
+SharedBlob blob(const std::string& content) {
+  auto made = std::make_shared<Blob>();
+  const auto bytes = std::as_bytes(std::span(content));
+  made->bytes.assign(bytes.begin(), bytes.end());
+  made->digest = digest_of(made->bytes);
+  return made;
+}
+
+// A dataplane that takes what it is sent, and answers when the test says so.
+class FakeDataplane {
+ public:
+  explicit FakeDataplane(const std::string& path) : path_(path) {
+    ::unlink(path.c_str());
+    listener_ = link_listen(path);
+    Mapping counters;
+    counters_ = create_shared("counters", counters_bytes(2, 4, 8), counters);
+    format_counters(counters.bytes(), 2, 4, 8);
+    counters_of(counters.data(), 1).worker->tickets.set(7);
+    const FlowMemoryConfig config{
+        .worker_count = 2, .service_limit = 4, .ipv4 = size_for(64, 16), .ipv6 = size_for(64, 16)};
+    Mapping flows;
+    flows_ = create_shared("flows", flow_memory_size(config), flows);
+    const FlowMemory memory = format(flows.bytes(), config, HashKey{}, 0);
+    memory.tickets()[3].next = 42;
+    memory.tickets()[3].base = 40;
+    memory.tickets()[3].turns_version = 9;
+  }
+
+  bool accept() {
+    connection_ = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    return static_cast<bool>(connection_);
+  }
+  void hang_up() { connection_.reset(); }
+
+  void greet(uint32_t port_count, uint64_t generation = 0, uint32_t version = kLinkVersion) {
+    LinkHello hello{};
+    hello.type = LinkType::hello;
+    hello.version = version;
+    hello.generation = generation;
+    hello.pid = 99;
+    hello.port_count = port_count;
+    const int fds[] = {counters_.get(), flows_.get()};
+    ASSERT_EQ(link_send(connection_.get(), bytes_of(hello), fds), 0);
+  }
+  void tell_port(uint32_t index, uint32_t up) {
+    LinkPort port{};
+    port.type = LinkType::port;
+    port.index = index;
+    port.up = up;
+    ASSERT_EQ(link_send(connection_.get(), bytes_of(port)), 0);
+  }
+  void answer(uint64_t generation, const std::string& refusal = "") {
+    LinkAnswer message{};
+    message.type = LinkType::answer;
+    message.accepted = refusal.empty();
+    message.generation = generation;
+    refusal.copy(message.reason, sizeof(message.reason) - 1);
+    ASSERT_EQ(link_send(connection_.get(), bytes_of(message)), 0);
+  }
+
+  // True when a publish has come; blobs that came before it are in `blobs`.
+  bool published() {
+    LinkMessage message;
+    while (link_receive(connection_.get(), message) == 0) {
+      if (const auto* sent = message.as<LinkBlobs>()) take(*sent, message);
+      if (const auto* publish = message.as<LinkPublish>()) {
+        generations.push_back(publish->generation);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  std::multiset<std::string> blobs;  // contents received
+  std::vector<uint64_t> generations;
+
+ private:
+  void take(const LinkBlobs& sent, const LinkMessage& message) {
+    ASSERT_EQ(sent.count, message.fds.size());
+    for (uint32_t i = 0; i < sent.count; ++i) {
+      const Mapping content = map_sealed(message.fds[i].get());
+      ASSERT_TRUE(content);
+      EXPECT_EQ(digest_of(content.bytes()), sent.digests[i]);
+      blobs.emplace(reinterpret_cast<const char*>(content.data()), content.bytes().size());
+    }
+  }
+
+  std::string path_;
+  Fd listener_;
+  Fd connection_;
+  Fd counters_;
+  Fd flows_;
+};
+
+std::string make_directory() {
+  char directory[] = "/tmp/rota-link-XXXXXX";
+  return ::mkdtemp(directory);
+}
+
+class DataplaneLinkTest : public testing::Test {
+ protected:
+  DataplaneLinkTest() { link_.start(); }
+  ~DataplaneLinkTest() override { std::filesystem::remove_all(directory_); }
+
+  // Runs the loop until the condition holds.
+  void until(const std::function<bool()>& holds) {
+    const auto deadline = std::chrono::steady_clock::now() + 10s;
+    while (!holds()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      loop_.run_for(1ms);
+    }
+  }
+  void meet(FakeDataplane& dataplane) {
+    until([&] { return dataplane.accept(); });
+    dataplane.greet(1);
+    dataplane.tell_port(0, 1);
+    until([&] { return link_.connected(); });
+  }
+  static Publication publication(uint64_t generation, std::vector<std::string> contents) {
+    Publication made{generation, blob("root"), {}};
+    for (const auto& content : contents) made.blobs.push_back(blob(content));
+    return made;
+  }
+
+  const std::string directory_ = make_directory();
+  const std::string path_ = directory_ + "/dataplane.sock";
+  int changes_ = 0;
+  asio::io_context loop_;
+  DataplaneLink link_{loop_, path_, [this] { ++changes_; }};
+};
+
+TEST_F(DataplaneLinkTest, FindsADataplaneThatStartsLaterAndMapsWhatItShares) {
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  EXPECT_EQ(link_.hello().pid, 99u);
+  ASSERT_NE(link_.memory(), nullptr);
+  EXPECT_EQ(link_.memory()->worker_count(), 2u);
+  EXPECT_EQ(link_.memory()->counters(1).worker.tickets.get(), 7u);
+  const auto tickets = link_.memory()->read_tickets(3);
+  ASSERT_TRUE(tickets);
+  EXPECT_EQ(tickets->next, 42u);
+  EXPECT_EQ(tickets->base, 40u);
+  EXPECT_EQ(tickets->turns_version, 9u);
+  EXPECT_FALSE(link_.memory()->read_tickets(4));
+}
+
+TEST_F(DataplaneLinkTest, IsNotConnectedBeforeAllPortsAreTold) {
+  FakeDataplane dataplane(path_);
+  until([&] { return dataplane.accept(); });
+  dataplane.greet(2);
+  dataplane.tell_port(0, 1);
+  until([&] { return link_.getting_acquainted(); });
+  loop_.run_for(20ms);
+  EXPECT_FALSE(link_.connected());
+  EXPECT_TRUE(link_.ports().empty());
+  dataplane.tell_port(1, 0);
+  until([&] { return link_.connected(); });
+  EXPECT_EQ(link_.ports().size(), 2u);
+}
+
+TEST_F(DataplaneLinkTest, SendsABlobOnceWhileItStaysInForce) {
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  link_.publish(publication(1, {"web", "dns"}));
+  until([&] { return dataplane.published(); });
+  EXPECT_EQ(dataplane.blobs, (std::multiset<std::string>{"dns", "web"}));
+  dataplane.answer(1);
+  until([&] { return link_.generation_in_force() == 1; });
+
+  link_.publish(publication(2, {"web", "dns, edited"}));
+  until([&] { return dataplane.published(); });
+  EXPECT_EQ(dataplane.blobs, (std::multiset<std::string>{"dns", "dns, edited", "web"}));
+  dataplane.answer(2);
+  until([&] { return link_.generation_in_force() == 2; });
+
+  link_.publish(publication(3, {"web", "dns"}));
+  until([&] { return dataplane.published(); });
+  EXPECT_EQ(dataplane.blobs.count("dns"), 2u) << "the dataplane has forgotten it meanwhile";
+}
+
+TEST_F(DataplaneLinkTest, ManyBlobsGoInManyMessages) {
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  std::vector<std::string> contents;
+  for (int i = 0; i < 3000; ++i) contents.push_back("service " + std::to_string(i));
+  link_.publish(publication(1, contents));
+  until([&] { return dataplane.published(); });
+  EXPECT_EQ(dataplane.blobs, std::multiset<std::string>(contents.begin(), contents.end()));
+}
+
+TEST_F(DataplaneLinkTest, OfWhatComesDuringAPublicationOnlyTheLastIsSent) {
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  for (uint64_t generation = 1; generation <= 4; ++generation)
+    link_.publish(publication(generation, {std::to_string(generation)}));
+  until([&] { return dataplane.published(); });
+  dataplane.answer(1);
+  until([&] { return dataplane.published(); });
+  EXPECT_EQ(dataplane.generations, (std::vector<uint64_t>{1, 4}));
+}
+
+TEST_F(DataplaneLinkTest, TellsWhyAGenerationWasRefusedUntilOneIsAccepted) {
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  link_.publish(publication(1, {"web"}));
+  until([&] { return dataplane.published(); });
+  dataplane.answer(1, "service 7: expected a mode");
+  until([&] { return !link_.refusal().empty(); });
+  EXPECT_EQ(link_.refusal(), "service 7: expected a mode");
+  EXPECT_EQ(link_.generation_in_force(), 0u);
+  link_.publish(publication(2, {"web"}));
+  until([&] { return dataplane.published(); });
+  dataplane.answer(2);
+  until([&] { return link_.generation_in_force() == 2; });
+  EXPECT_EQ(link_.refusal(), "");
+}
+
+TEST_F(DataplaneLinkTest, ADataplaneThatComesBackGetsEverythingAgain) {
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  link_.publish(publication(1, {"web"}));
+  until([&] { return dataplane.published(); });
+  dataplane.answer(1);
+  until([&] { return link_.generation_in_force() == 1; });
+  dataplane.hang_up();
+  until([&] { return !link_.connected(); });
+  EXPECT_EQ(link_.generation_in_force(), 0u);
+  EXPECT_NE(link_.memory(), nullptr) << "what it shared stays readable";
+  meet(dataplane);
+  until([&] { return dataplane.published(); });
+  EXPECT_EQ(dataplane.blobs.count("web"), 2u);
+}
+
+TEST_F(DataplaneLinkTest, ARestartedRotadLeavesItsGenerationInForce) {
+  FakeDataplane dataplane(path_);
+  link_.publish(publication(5, {"web"}));
+  until([&] { return dataplane.accept(); });
+  dataplane.greet(0, 5);
+  until([&] { return link_.connected(); });
+  EXPECT_EQ(link_.generation_in_force(), 5u);
+  loop_.run_for(20ms);
+  EXPECT_FALSE(dataplane.published());
+}
+
+TEST_F(DataplaneLinkTest, LeavesADataplaneOfAnotherVersionAlone) {
+  FakeDataplane dataplane(path_);
+  until([&] { return dataplane.accept(); });
+  dataplane.greet(0, 0, kLinkVersion + 1);
+  until([&] { return changes_ > 0; });
+  EXPECT_FALSE(link_.connected());
+}
+
+}  // namespace
+}  // namespace rota
