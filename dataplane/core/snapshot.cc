@@ -36,17 +36,14 @@ SnapshotCheck check_header(std::span<const std::byte> blob, BlobKind kind) {
 }
 
 // The array stands inside the blob, behind the fixed part.
-template <typename T>
-SnapshotCheck check_array(std::span<const std::byte> blob, BlobArray array, const char* what) {
+template <typename T, typename Fixed>
+SnapshotCheck check_array(std::span<const std::byte> blob, const Fixed&, BlobArray array,
+                          const char* what) {
+  if (array.offset < sizeof(Fixed)) return refuse(what, sizeof(Fixed), array.offset);
   if (array.offset % kArrayAlignment != 0) return refuse(what, kArrayAlignment, array.offset);
   const uint64_t end = array.offset + uint64_t{array.count} * sizeof(T);
   if (end > blob.size()) return refuse(what, blob.size(), end);
   return kAccepted;
-}
-
-template <typename T>
-std::span<const T> elements(std::span<const std::byte> blob, BlobArray array) {
-  return {reinterpret_cast<const T*>(blob.data() + array.offset), array.count};
 }
 
 bool is_known(Protocol protocol) { return protocol == Protocol::tcp || protocol == Protocol::udp; }
@@ -85,8 +82,10 @@ SnapshotCheck check_backend(const SnapshotBackend& backend, const SnapshotServic
 }
 
 // Every backend is found by its id, and every look-up of an unknown id ends.
-SnapshotCheck check_index(std::span<const uint16_t> index,
-                          std::span<const SnapshotBackend> backends) {
+SnapshotCheck check_index(const SnapshotService& service) {
+  const auto index = array_of<uint16_t>(service, service.index);
+  const ServiceView view{.blob = &service};
+  const auto backends = view.backends();
   if (!std::has_single_bit(index.size()) || index.size() <= backends.size())
     return refuse("size of the backend index", backends.size() + 1, index.size());
   size_t filled = 0;
@@ -98,12 +97,9 @@ SnapshotCheck check_index(std::span<const uint16_t> index,
   }
   if (filled != backends.size())
     return refuse("entries of the backend index", backends.size(), filled);
-  const auto size = static_cast<uint32_t>(index.size());
-  for (size_t b = 0; b < backends.size(); ++b) {
-    uint32_t i = backend_index_start(backends[b].id, size);
-    while (index[i] != kIndexEmpty && index[i] != b) i = (i + 1) & (size - 1);
-    if (index[i] == kIndexEmpty) return refuse("backend missing in the index", b, b, b);
-  }
+  for (size_t b = 0; b < backends.size(); ++b)
+    if (view.find_backend(backends[b].id) != &backends[b])
+      return refuse("backend that its id does not lead to", b, backends[b].id, b);
   return kAccepted;
 }
 
@@ -126,17 +122,41 @@ SnapshotCheck check_ranges(std::span<const Range> ranges, uint32_t target_count,
   return kAccepted;
 }
 
+// A packet that finds the endpoint is one that the service's blob and mode are made for.
+SnapshotCheck check_endpoint(const Endpoint& place, const SnapshotService& service, size_t i) {
+  const EndpointKey& key = place.key;
+  if (key.protocol != service.protocol)
+    return refuse("protocol of an endpoint", static_cast<uint64_t>(service.protocol),
+                  static_cast<uint64_t>(key.protocol), i);
+  if (key.address.is_ipv4() != service.address.is_ipv4())
+    return refuse("address family of an endpoint (1 = IPv4)", service.address.is_ipv4(),
+                  key.address.is_ipv4(), i);
+  if (key.kind == EndpointKind::backend && service.mode != Mode::dnat)
+    return refuse("mode of a service whose replies are ours", static_cast<uint64_t>(Mode::dnat),
+                  static_cast<uint64_t>(service.mode), i);
+  if (key.kind != EndpointKind::service) return kAccepted;
+  if (key.port != service.port)
+    return refuse("port of a service's endpoint", service.port.to_host(), key.port.to_host(), i);
+  if (key.address != service.address)
+    return refuse("address of a service's endpoint is not its VIP", 1, 0, i);
+  return kAccepted;
+}
+
 }  // namespace
 
 SnapshotCheck check_root(std::span<const std::byte> blob, const SnapshotLimits& limits) {
   if (auto check = check_header<SnapshotRoot>(blob, BlobKind::root); !check.ok()) return check;
   const auto& root = *reinterpret_cast<const SnapshotRoot*>(blob.data());
   if (root.generation == 0) return refuse("generation number", 1, 0);
-  if (auto check = check_array<ServiceRef>(blob, root.services, "service references"); !check.ok())
+  if (auto check = check_array<ServiceRef>(blob, root, root.services, "service references");
+      !check.ok())
     return check;
   if (root.services.count > limits.service_count)
     return refuse("service ids beyond the service limit", limits.service_count,
                   root.services.count);
+  const auto references = array_of<ServiceRef>(root, root.services);
+  if (!references.empty() && references[0].digest != Digest{})
+    return refuse("reference to a service of id 0", 0, 1);
   return kAccepted;
 }
 
@@ -157,22 +177,22 @@ SnapshotCheck check_service(std::span<const std::byte> blob, const SnapshotLimit
   if ((service.sequence.count == 0) != (service.fallback.count == 0))
     return refuse("rows of the fallback beside the turn sequence", service.sequence.count,
                   service.fallback.count);
-  for (const auto& check : {check_array<SnapshotBackend>(blob, service.backends, "backend array"),
-                            check_array<uint16_t>(blob, service.index, "backend index"),
-                            check_array<uint16_t>(blob, service.sequence, "turn sequence"),
-                            check_array<uint16_t>(blob, service.fallback, "fallback rows")})
+  for (const auto& check :
+       {check_array<SnapshotBackend>(blob, service, service.backends, "backend array"),
+        check_array<uint16_t>(blob, service, service.index, "backend index"),
+        check_array<uint16_t>(blob, service, service.sequence, "turn sequence"),
+        check_array<uint16_t>(blob, service, service.fallback, "fallback rows")})
     if (!check.ok()) return check;
 
-  const auto backends = elements<SnapshotBackend>(blob, service.backends);
+  const auto backends = array_of<SnapshotBackend>(service, service.backends);
   for (size_t i = 0; i < backends.size(); ++i)
     if (auto check = check_backend(backends[i], service, i); !check.ok()) return check;
-  if (auto check = check_index(elements<uint16_t>(blob, service.index), backends); !check.ok())
-    return check;
-  if (auto check = check_positions(elements<uint16_t>(blob, service.sequence), backends.size(),
+  if (auto check = check_index(service); !check.ok()) return check;
+  if (auto check = check_positions(array_of<uint16_t>(service, service.sequence), backends.size(),
                                    "turn beyond the backends");
       !check.ok())
     return check;
-  return check_positions(elements<uint16_t>(blob, service.fallback), backends.size(),
+  return check_positions(array_of<uint16_t>(service, service.fallback), backends.size(),
                          "fallback row beyond the backends");
 }
 
@@ -180,9 +200,10 @@ SnapshotCheck check_endpoints(std::span<const std::byte> blob, const SnapshotLim
   if (auto check = check_header<SnapshotEndpoints>(blob, BlobKind::endpoints); !check.ok())
     return check;
   const auto& endpoints = *reinterpret_cast<const SnapshotEndpoints*>(blob.data());
-  if (auto check = check_array<Endpoint>(blob, endpoints.places, "endpoint places"); !check.ok())
+  if (auto check = check_array<Endpoint>(blob, endpoints, endpoints.places, "endpoint places");
+      !check.ok())
     return check;
-  const auto places = elements<Endpoint>(blob, endpoints.places);
+  const auto places = array_of<Endpoint>(endpoints, endpoints.places);
   if (!std::has_single_bit(places.size()))
     return refuse("endpoint places, a power of two", std::bit_ceil(places.size() + 1),
                   places.size());
@@ -199,32 +220,36 @@ SnapshotCheck check_endpoints(std::span<const std::byte> blob, const SnapshotLim
   }
   if (filled * 2 > places.size())
     return refuse("free endpoint places", filled, places.size() - filled);
+  const Generation view{.endpoints = &endpoints};
+  for (size_t i = 0; i < places.size(); ++i)
+    if (places[i].key.kind != EndpointKind::none && view.find_endpoint(places[i].key) != &places[i])
+      return refuse("endpoint that its key does not lead to", i, endpoint_hash(places[i].key), i);
   return kAccepted;
 }
 
 SnapshotCheck check_routes(std::span<const std::byte> blob, const SnapshotLimits& limits) {
   if (auto check = check_header<SnapshotRoutes>(blob, BlobKind::routes); !check.ok()) return check;
   const auto& routes = *reinterpret_cast<const SnapshotRoutes*>(blob.data());
-  for (const auto& check : {check_array<NextHop>(blob, routes.next_hops, "next hops"),
-                            check_array<uint32_t>(blob, routes.targets, "route targets"),
-                            check_array<RouteRange4>(blob, routes.ipv4, "IPv4 routes"),
-                            check_array<RouteRange6>(blob, routes.ipv6, "IPv6 routes")})
+  for (const auto& check : {check_array<NextHop>(blob, routes, routes.next_hops, "next hops"),
+                            check_array<uint32_t>(blob, routes, routes.targets, "route targets"),
+                            check_array<RouteRange4>(blob, routes, routes.ipv4, "IPv4 routes"),
+                            check_array<RouteRange6>(blob, routes, routes.ipv6, "IPv6 routes")})
     if (!check.ok()) return check;
-  const auto next_hops = elements<NextHop>(blob, routes.next_hops);
+  const auto next_hops = array_of<NextHop>(routes, routes.next_hops);
   for (size_t i = 0; i < next_hops.size(); ++i) {
     if (next_hops[i].port >= limits.port_count)
       return refuse("port of a next hop", limits.port_count, next_hops[i].port, i);
     if (next_hops[i].vlan > 4094) return refuse("VLAN of a next hop", 4094, next_hops[i].vlan, i);
   }
-  const auto targets = elements<uint32_t>(blob, routes.targets);
+  const auto targets = array_of<uint32_t>(routes, routes.targets);
   for (size_t i = 0; i < targets.size(); ++i)
     if (targets[i] >= next_hops.size())
       return refuse("route target", next_hops.size(), targets[i], i);
-  if (auto check = check_ranges(elements<RouteRange4>(blob, routes.ipv4), routes.targets.count,
+  if (auto check = check_ranges(array_of<RouteRange4>(routes, routes.ipv4), routes.targets.count,
                                 "IPv4 route range");
       !check.ok())
     return check;
-  return check_ranges(elements<RouteRange6>(blob, routes.ipv6), routes.targets.count,
+  return check_ranges(array_of<RouteRange6>(routes, routes.ipv6), routes.targets.count,
                       "IPv6 route range");
 }
 
@@ -246,6 +271,9 @@ SnapshotCheck check_generation(const Generation& generation) {
         generation.services[place.service].blob == nullptr)
       return refuse("endpoint of a service that is not there", generation.services.size(),
                     place.service, i);
+    if (auto check = check_endpoint(place, *generation.services[place.service].blob, i);
+        !check.ok())
+      return check;
   }
   return kAccepted;
 }
