@@ -71,15 +71,18 @@ void serve(Packet& packet, Direction direction, const Endpoint& endpoint) {
   packet.service = static_cast<uint16_t>(endpoint.service);
 }
 
-// An ICMP error towards a VIP is about a packet that left as a service's: the quoted source.
+// An ICMP error towards a VIP is about a packet that left as a service's: it goes to whom it
+// quotes.
 void match_quote(Packet& packet, const Generation& generation) {
   if (!parse_quote(packet)) return packet.drop_for(Drop::icmp_unmatched);
+  const bool ipv6 = packet.is_ipv6();
+  const Address quoted = source_at(packet.data + packet.quote_l3_offset, ipv6);
+  if (quoted != destination_at(packet.l3(), ipv6)) return packet.drop_for(Drop::icmp_unmatched);
   const auto ports = load<TransportPorts>(packet.data + packet.quote_l4_offset);
-  const EndpointKey key{
-      .address = source_at(packet.data + packet.quote_l3_offset, packet.is_ipv6()),
-      .port = ports.source,
-      .protocol = packet.protocol,
-      .kind = EndpointKind::service};
+  const EndpointKey key{.address = quoted,
+                        .port = ports.source,
+                        .protocol = packet.protocol,
+                        .kind = EndpointKind::service};
   const Endpoint* endpoint = generation.find_endpoint(key);
   if (endpoint == nullptr) return packet.drop_for(Drop::icmp_unmatched);
   serve(packet, Direction::error_to_backend, *endpoint);
