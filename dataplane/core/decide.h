@@ -9,7 +9,9 @@
 #include "dataplane/core/flow_table.h"
 #include "dataplane/core/generation.h"
 #include "dataplane/core/headers.h"
+#include "dataplane/core/owner.h"
 #include "dataplane/core/packet.h"
+#include "dataplane/core/tuple.h"
 
 namespace rota {
 
@@ -73,6 +75,20 @@ inline const SnapshotBackend* fallback_of(const ServiceView& service, uint64_t h
   const uint32_t row =
       reduce_range(static_cast<uint32_t>(hash >> 32), static_cast<uint32_t>(rows.size()));
   return &service.backends()[rows[row]];
+}
+
+// The owner by the tuple of the packet as the client sends it, whichever way this one goes.
+// REQUIRES: served.
+inline uint16_t owner_of(const Packet& packet, const Generation& generation,
+                         const OwnerMap& owners) {
+  const SnapshotService& service = *generation.services[packet.service].blob;
+  const ClientPlace client = client_place(packet);
+  const uint32_t hash = packet.is_ipv6()
+                            ? rss_hash_ipv6(load<Ipv6Address>(client.address),
+                                            service.address.ipv6(), client.port, service.port)
+                            : rss_hash_ipv4(load<Be32>(client.address), service.address.ipv4(),
+                                            client.port, service.port);
+  return owners.owner_of(hash);
 }
 
 // Whether the client is on-link where backends of its dnat service are: their replies would reach

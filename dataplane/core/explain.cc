@@ -69,13 +69,24 @@ Frame frame_of(const ExplainQuestion& question) {
   return frame;
 }
 
-uint16_t owner_of(const ExplainQuestion& question, const FlowMemoryView& flows) {
-  const OwnerMap owners{static_cast<uint16_t>(flows.config().worker_count)};
-  if (question.client.is_ipv4())
-    return owners.owner_of(rss_hash_ipv4(question.client.ipv4(), question.destination.ipv4(),
-                                         question.client_port, question.destination_port));
-  return owners.owner_of(rss_hash_ipv6(question.client.ipv6(), question.destination.ipv6(),
-                                       question.client_port, question.destination_port));
+FlowKey4 key4_of(const Packet& packet) {
+  const ClientPlace client = client_place(packet);
+  return {load<Be32>(client.address), client.port, packet.service};
+}
+FlowKey6 key6_of(const Packet& packet) {
+  const ClientPlace client = client_place(packet);
+  return {load<Ipv6Address>(client.address), client.port, packet.service};
+}
+
+// The flow's owner, and the hash that chooses among its ways.
+void own(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
+         Explanation& answer) {
+  if (flows == nullptr) return;
+  const OwnerMap owners{static_cast<uint16_t>(flows->config().worker_count)};
+  answer.worker = owner_of(packet, generation, owners);
+  const HashKey& secret = flows->header().hash_key;
+  packet.hash =
+      packet.is_ipv6() ? flow_hash(secret, key6_of(packet)) : flow_hash(secret, key4_of(packet));
 }
 
 template <typename Entry>
@@ -94,46 +105,47 @@ void decide_from(const Packet& packet, const ServiceView& service,
   answer.backend = decision.backend;
 }
 
-void find(Packet& packet, const ServiceView& service, const FlowMemoryView* flows, uint16_t now,
-          Explanation& answer) {
-  const ClientPlace client = client_place(packet);
-  if (packet.is_ipv6()) {
-    const FlowKey6 key{load<Ipv6Address>(client.address), client.port, packet.service};
-    packet.hash = flows ? flow_hash(flows->header().hash_key, key) : 0;
-    return decide_from(packet, service,
-                       flows ? flows->reader6(answer.worker).find(key) : std::nullopt, now, answer);
-  }
-  const FlowKey4 key{load<Be32>(client.address), client.port, packet.service};
-  packet.hash = flows ? flow_hash(flows->header().hash_key, key) : 0;
-  decide_from(packet, service, flows ? flows->reader4(answer.worker).find(key) : std::nullopt, now,
-              answer);
+void find(const Packet& packet, const ServiceView& service, const FlowMemoryView* flows,
+          uint16_t now, Explanation& answer) {
+  if (packet.is_ipv6())
+    decide_from(packet, service,
+                flows ? flows->reader6(answer.worker).find(key6_of(packet)) : std::nullopt, now,
+                answer);
+  else
+    decide_from(packet, service,
+                flows ? flows->reader4(answer.worker).find(key4_of(packet)) : std::nullopt, now,
+                answer);
 }
 
 // The backend a new flow or an orphan would get.
 void pick(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
           Explanation& answer) {
   const ServiceView& service = generation.services[packet.service];
-  answer.backend = fallback_of(service, packet.hash);
-  if (answer.backend == nullptr) return packet.drop_for(Drop::no_backend);
-  if (answer.choice != Choice::new_flow) return;
-  if (is_hairpin(packet, generation)) return packet.drop_for(Drop::hairpin);
-  if (flows == nullptr || service.blob->scheduler == Scheduler::maglev) return;
+  const SnapshotBackend* backend = fallback_of(service, packet.hash);
+  if (backend == nullptr) return packet.drop_for(Drop::no_backend);
+  const bool is_new = answer.choice == Choice::new_flow;
+  if (is_new && is_hairpin(packet, generation)) return packet.drop_for(Drop::hairpin);
+  answer.backend = backend;
+  if (!is_new || flows == nullptr || service.blob->scheduler == Scheduler::maglev) return;
   answer.ticket = flows->tickets()[packet.service].next.load(std::memory_order_relaxed);
   answer.backend = &turn_of(service, answer.ticket);
 }
 
-void run_stages(Packet& packet, const ExplainQuestion& question, const Generation& generation,
-                const FlowMemoryView* flows, uint16_t now, Explanation& answer) {
+void run_stages(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
+                uint16_t now, Explanation& answer) {
   parse(packet);
   if (packet.on_its_way()) match(packet, generation);
   if (!packet.on_its_way()) return;
+  const ServiceView& service = generation.services[packet.service];
   answer.service = packet.service;
+  own(packet, generation, flows, answer);
   if (packet.direction == Direction::to_backend) {
-    if (flows != nullptr) answer.worker = owner_of(question, *flows);
-    find(packet, generation.services[packet.service], flows, now, answer);
+    find(packet, service, flows, now, answer);
     if (answer.choice != Choice::follow) pick(packet, generation, flows, answer);
     if (!packet.on_its_way()) return;
     packet.next_hop = answer.backend->next_hop;
+  } else {
+    answer.backend = &service.backends()[packet.backend];
   }
   route(packet, generation);
   if (packet.next_hop != kNoNextHop) answer.next_hop = &generation.next_hop(packet.next_hop);
@@ -147,7 +159,7 @@ Explanation explain(const ExplainQuestion& question, const Generation& generatio
   Frame frame = frame_of(question);
   Packet packet = received_packet(frame.bytes, frame.length, question.port);
   Explanation answer;
-  run_stages(packet, question, generation, flows, now, answer);
+  run_stages(packet, generation, flows, now, answer);
   answer.verdict = packet.verdict;
   answer.drop = packet.drop;
   return answer;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// explain: what would happen to a client's packet, and why: the stages of forward_burst() over the
-// live tables, read and not changed. For rotad, which maps flow memory read-only.
+// explain: what would happen to a packet of a client or a backend, and why: the stages of
+// forward_burst() over the live tables, read and not changed. For rotad, which maps flow memory
+// read-only. It tells of one packet in a quiet moment: not that a new flow, while the unproven
+// region is full, would go to the fallback without a ticket.
 #pragma once
 
 #include <optional>
@@ -39,7 +41,7 @@ struct Explanation {
   uint32_t recorded_backend_id = 0;
   // Choice new_flow: the ticket it would draw now (scheduler round_robin).
   uint64_t ticket = 0;
-  const SnapshotBackend* backend = nullptr;  // where it would go
+  const SnapshotBackend* backend = nullptr;  // where it would go, or comes from
   const NextHop* next_hop = nullptr;         // and how
 };
 

@@ -2,12 +2,12 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "dataplane/core/forward.h"
 
+#include "dataplane/core/decide.h"
 #include "dataplane/core/flow.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
 #include "dataplane/core/rewrite.h"
 #include "dataplane/core/route.h"
-#include "dataplane/core/tuple.h"
 
 namespace rota {
 namespace {
@@ -31,18 +31,6 @@ void match_burst(Burst burst, const Generation& generation, const Worker& worker
     if (packet.verdict == Verdict::punt && !worker.ports[packet.port].kernel_side)
       packet.drop_for(Drop::not_served);
   });
-}
-
-// The owner by the tuple of the packet as the client sends it, whichever way this one goes.
-uint16_t owner_of(const Packet& packet, const Generation& generation, const OwnerMap& owners) {
-  const SnapshotService& service = *generation.services[packet.service].blob;
-  const ClientPlace client = client_place(packet);
-  const uint32_t hash = packet.is_ipv6()
-                            ? rss_hash_ipv6(load<Ipv6Address>(client.address),
-                                            service.address.ipv6(), client.port, service.port)
-                            : rss_hash_ipv4(load<Be32>(client.address), service.address.ipv4(),
-                                            client.port, service.port);
-  return owners.owner_of(hash);
 }
 
 // Flows have one owner; replies need none, only their notes do.
