@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// compile(): model + facts -> snapshot. A pure function of its arguments; the previous result is
-// one of them only to save work, never to decide. What has not changed keeps its blob.
+// compile(): model + facts -> snapshot. A function of its arguments alone; the previous result is
+// one of them only to save work and to tell what changed, never to decide. What has not changed
+// keeps its blob.
+//
+//   Compiled compiled = resume(store.load_compile_state());
+//   each time:
+//     compiled = compile(model, facts, tickets, std::move(compiled));
+//     store.save(compiled.changes.state);            // before anybody sees the generation
+//     put compiled.changes.steering_put, publish, remove compiled.changes.steering_removed
 #pragma once
 
 #include <cstddef>
@@ -10,10 +17,11 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
 #include "bpf/abi.h"
+#include "controlplane/compile/blob.h"
 #include "controlplane/compile/facts.h"
 #include "controlplane/compile/turns.h"
 #include "controlplane/model/compile_state.h"
@@ -21,12 +29,6 @@
 #include "dataplane/core/snapshot.h"
 
 namespace rota {
-
-struct Blob {
-  Digest digest;
-  std::vector<std::byte> bytes;
-};
-using SharedBlob = std::shared_ptr<const Blob>;
 
 // A backend as it stands, for the operator.
 struct BackendStatus {
@@ -36,11 +38,7 @@ struct BackendStatus {
   uint64_t since_unix_s = 0;
   uint32_t weight_in_force = 0;  // after rounding; 0 while it takes no new flows
   uint32_t next_hop = 0;         // number; 0: there is no way to it
-};
-
-struct SteeringEndpoint {
-  rota_endpoint_key key;
-  rota_endpoint value;
+  std::string_view obstacle;     // what is in the way to it; empty: nothing
 };
 
 // A neighbour that the kernel is to resolve and keep fresh.
@@ -50,31 +48,35 @@ struct WantedNeighbour {
   friend bool operator==(const WantedNeighbour&, const WantedNeighbour&) = default;
 };
 
+struct CompiledTurns;
+
 struct CompiledService {
   SharedBlob blob;
-  std::vector<BackendStatus> backends;  // in the order of Service::backends
-  std::vector<SteeringEndpoint> steering;
+  std::vector<BackendStatus> backends;        // in the order of Service::backends
+  std::vector<rota_endpoint_entry> steering;  // its own endpoints; VIP and host addresses apart
+  std::shared_ptr<const CompiledTurns> compiled_turns;
+  uint64_t on_link_ports = 0;  // as in the blob
   uint64_t model_revision = 0;
   uint64_t turns_version = 0;
   uint32_t turns = 0;    // length of the turn sequence
-  bool rounded = false;  // weights did not fit: those in force are shown
+  bool rounded = false;  // the weights did not fit: those in force are shown
 };
 
 struct CompileChanges {
-  bool any = false;                // a new generation
+  bool generation = false;         // it is a new one
   std::vector<uint16_t> services;  // whose blob is new, or which are gone
   bool endpoints = false;
   bool routes = false;
   bool wanted_neighbours = false;
   // Put these before a VIP appears and the generation is published, remove those afterwards.
-  std::vector<SteeringEndpoint> steering_put;  // new, or with a new value
+  std::vector<rota_endpoint_entry> steering_put;  // new, or with a new value
   std::vector<rota_endpoint_key> steering_removed;
   CompileStateChange state;  // to be saved before the generation is published
 };
 
-class Routing;       // routes as longest-prefix table; compile's own
-class NextHopTable;  // numbers of next hops; compile's own
+struct CompileCache;  // what is kept only to save work
 
+// One result, and the seed of the next. Blobs are shared and never change.
 struct Compiled {
   uint64_t generation = 0;
   SharedBlob root;
@@ -82,25 +84,28 @@ struct Compiled {
   SharedBlob routes;
   std::map<uint16_t, std::shared_ptr<const CompiledService>> services;  // by id
   std::vector<WantedNeighbour> wanted_neighbours;
-  CompileChanges changes;  // against the previous result
+  CompileChanges changes;  // against the previous result; against nothing for the first
 
-  CompileState state;
-  std::shared_ptr<const Routing> routing;
-  std::shared_ptr<const NextHopTable> next_hops;
+  std::map<uint16_t, TurnState> turns;  // by service id
+  std::unique_ptr<CompileCache> cache;
+
+  Compiled();
+  Compiled(Compiled&&) noexcept;
+  Compiled& operator=(Compiled&&) noexcept;
+  ~Compiled();
 };
 
 // Before the first compile of a run: what the store remembers.
 Compiled resume(CompileState state);
 
-// Consumes the previous result: compiled = compile(model, facts, tickets, std::move(compiled)).
-// REQUIRES: every ordinal in `facts.ports` < kPortCountMax.
+// REQUIRES: port indices below kPortCountMax.
 Compiled compile(const Model& model, const Facts& facts, const ReadTickets& tickets,
                  Compiled previous);
 
-// All that the steering program must know, for a map that is filled afresh.
-std::vector<SteeringEndpoint> all_steering(const Compiled& compiled);
+// All that the steering programs must know.
+std::vector<rota_endpoint_entry> all_steering(const Compiled& compiled);
 
-// How packets leave by that number, for the operator: `02:00:00:00:00:01 on wan0`, or why not.
-std::string describe_next_hop(const Compiled& compiled, uint32_t number);
+// How packets leave by that number: nothing for 0 or a number not in use.
+const NextHop* find_next_hop(const Compiled& compiled, uint32_t number);
 
 }  // namespace rota

@@ -49,8 +49,8 @@ struct NextHopKey {
   Address neighbour;  // gateway, or the destination itself
   bool on_link = false;
 
-  friend constexpr bool operator==(const NextHopKey&, const NextHopKey&) = default;
-  friend constexpr auto operator<=>(const NextHopKey& a, const NextHopKey& b) {
+  friend bool operator==(const NextHopKey&, const NextHopKey&) = default;
+  friend auto operator<=>(const NextHopKey& a, const NextHopKey& b) {
     if (const auto order = a.port <=> b.port; order != 0) return order;
     if (const auto order = a.vlan <=> b.vlan; order != 0) return order;
     if (const auto order = a.neighbour.bytes <=> b.neighbour.bytes; order != 0) return order;

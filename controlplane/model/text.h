@@ -21,8 +21,8 @@ struct AddressPort {
   Address address;
   uint16_t port = 0;  // host order
 
-  friend constexpr bool operator==(const AddressPort&, const AddressPort&) = default;
-  friend constexpr auto operator<=>(const AddressPort& a, const AddressPort& b) {
+  friend bool operator==(const AddressPort&, const AddressPort&) = default;
+  friend auto operator<=>(const AddressPort& a, const AddressPort& b) {
     if (const auto order = a.address.bytes <=> b.address.bytes; order != 0) return order;
     return a.port <=> b.port;
   }
