@@ -104,7 +104,8 @@ uint16_t mtu_of(uint16_t ethdev) {
 }  // namespace
 
 uint16_t create_vdev(const std::string& name, const std::string& arguments) {
-  require(rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str()), "create the device");
+  if (rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str()) != 0)
+    throw DeviceError("DPDK cannot create the device; its own message stands above");
   return find_ethdev(name);
 }
 

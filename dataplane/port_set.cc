@@ -111,9 +111,9 @@ void PortSet::tell_opened(const Entry& entry) const {
   spdlog::info(
       "port {}: {} open; {} receive and {} transmit queues, MTU {}, flows dealt to workers "
       "by {}, IPv4 checksums verified by {}",
-      entry.node.name, entry.node.device, entry.open->receive.size(), entry.open->send.size(),
-      facts.mtu, facts.rss ? "the device" : "the workers",
-      facts.ipv4_checksum ? "the device" : "the workers");
+      entry.node.name, entry.node.device.substr(0, entry.node.device.find(',')),
+      entry.open->receive.size(), entry.open->send.size(), facts.mtu,
+      facts.rss ? "the device" : "the workers", facts.ipv4_checksum ? "the device" : "the workers");
 }
 
 void PortSet::add_to_plan(Plan& plan, const Entry& entry, uint16_t index) const {
