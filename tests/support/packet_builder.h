@@ -240,7 +240,7 @@ struct FrameView {
   std::string checksums;
 };
 
-// Reads an Ethernet frame with at most one VLAN tag and no IPv6 extension headers.
+// Reads an Ethernet frame with at most one VLAN tag.
 inline FrameView check_frame(const Bytes& frame) {
   FrameView view;
   std::memcpy(&view.destination_mac, &frame.at(0), 6);
@@ -256,12 +256,16 @@ inline FrameView check_frame(const Bytes& frame) {
   view.l4 = view.l3 + header;
   view.protocol = frame.at(view.l3 + (ipv6 ? 6 : 9));
   view.ttl = frame.at(view.l3 + (ipv6 ? 7 : 8));
+  while (ipv6 && (view.protocol == 0 || view.protocol == 43 || view.protocol == 60)) {
+    view.protocol = frame.at(view.l4);
+    view.l4 += (frame.at(view.l4 + 1) + 1u) * 8;
+  }
   uint32_t pseudo = 0;
   if (ipv6) {
     std::memcpy(view.source.bytes.data(), &frame.at(view.l3 + 8), 16);
     std::memcpy(view.destination.bytes.data(), &frame.at(view.l3 + 24), 16);
     pseudo = static_cast<uint16_t>(~slow_checksum(frame, view.l3 + 8, view.l3 + 40));
-    if (view.l4 + get16(frame, view.l3 + 4) != frame.size()) view.checksums += "IPv6 length; ";
+    if (view.l3 + 40 + get16(frame, view.l3 + 4) != frame.size()) view.checksums += "IPv6 length; ";
   } else {
     Be32 source, destination;
     std::memcpy(&source.raw, &frame.at(view.l3 + 12), 4);

@@ -152,15 +152,15 @@ TEST_P(Explain, TellsWhatThenHappensWhateverTheFlowsState) {
     EXPECT_GT(it.choices[choice], 100) << static_cast<int>(choice);
   for (const FlowState state :
        {FlowState::empty, FlowState::unproven, FlowState::established, FlowState::closing})
-    EXPECT_GT(it.states[state], 30) << static_cast<int>(state);
+    EXPECT_GT(it.states[state], 5) << static_cast<int>(state);
   for (const char* name : {"none", "no_backend", "hairpin", "unresolved"})
-    EXPECT_GT(it.seen[name], 10) << name;
+    EXPECT_GT(it.seen[name], 3) << name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Worlds, Explain,
                          testing::Values(Scenario{"OneWorker", 1, 12},
                                          Scenario{"ThreeWorkers", 3, 12}),
-                         [](const auto& world) { return world.param.name; });
+                         [](const auto& scenario) { return scenario.param.name; });
 
 TEST(ExplainOnce, WhatNoServiceTakesIsTheKernels) {
   World world;
