@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <rte_eal.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -19,15 +18,10 @@
 
 #include "dataplane/dataplane.h"
 #include "dataplane/eal.h"
+#include "dataplane/host/log.h"
 
 namespace rota {
 namespace {
-
-// One line each, for a journal that knows the time.
-void start_log() {
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("rota-dataplane"));
-  spdlog::set_pattern("%l: %v");
-}
 
 // The signals that end us, as a file. Blocked before any thread starts, so that all threads block
 // them; the others stay as they are, drivers use some.
@@ -101,7 +95,7 @@ int main(int argc, char** argv) {
   app.add_flag("--check", check_only, "check the node file, print the sizes, and end");
   CLI11_PARSE(app, argc, argv);
 
-  rota::start_log();
+  rota::log_to_stderr("rota-dataplane");
   try {
     const auto node = rota::read_node_file(path);
     if (const auto* message = std::get_if<std::string>(&node)) throw std::runtime_error(*message);
