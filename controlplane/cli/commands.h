@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// One function per command of rota: request, answer, output. Each throws Failure.
+#pragma once
+
+#include "controlplane/cli/command_line.h"
+
+namespace rota::cli {
+
+void add_service(const Arguments&, Session&);
+void set_service(const Arguments&, Session&);
+void delete_service(const Arguments&, Session&);
+void list_services(const Arguments&, Session&);
+void show_service(const Arguments&, Session&);
+
+void add_backend(const Arguments&, Session&);
+void set_backend(const Arguments&, Session&);
+void drain_backend(const Arguments&, Session&);
+void disable_backend(const Arguments&, Session&);
+void enable_backend(const Arguments&, Session&);
+void delete_backend(const Arguments&, Session&);
+void list_backends(const Arguments&, Session&);
+
+void show_status(const Arguments&, Session&);
+void show_stats(const Arguments&, Session&);
+void list_flows(const Arguments&, Session&);
+void explain(const Arguments&, Session&);
+
+void print_completion(const Arguments&, Session&);
+void print_version(const Arguments&, Session&);
+
+}  // namespace rota::cli
