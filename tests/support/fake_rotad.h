@@ -62,7 +62,7 @@ class FakeRotad final : public api::Rota::Service {
 };
 
 // A node at work: two services, five backends in all four states, two workers.
-inline constexpr uint64_t kFakeNow_s = 1'800'000'000;
+inline constexpr uint64_t kFakeNowSeconds = 1'800'000'000;
 void fill_with_example(FakeRotad& rotad);
 
 }  // namespace rota::test

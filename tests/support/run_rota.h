@@ -31,7 +31,7 @@ inline Outcome run_rota(const std::string& line, const std::string& socket,
                                       .coloured = coloured,
                                       .socket = socket,
                                       .run_root = run_root,
-                                      .unix_now_s = [] { return kFakeNow_s; }});
+                                      .unix_now_s = [] { return kFakeNowSeconds; }});
   return {status, out.str(), err.str()};
 }
 

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+
+#include "tests/support/run_rota.h"
+
+namespace rota::test {
+namespace {
+
+class Rota : public testing::Test {
+ protected:
+  Rota() { fill_with_example(rotad); }
+  Outcome run(const std::string& line) { return run_rota(line, rotad.socket()); }
+
+  FakeRotad rotad;
+};
+
+struct Wrong {
+  const char* line;
+  const char* message;  // stderr starts with "rota: " and this
+};
+
+constexpr Wrong kWrong[] = {
+    {"", "COMMAND missing: expected one of service, backend, status"},
+    {"frob", "COMMAND \"frob\": expected one of service, backend, status"},
+    {"service", "COMMAND missing: expected one of add, set, del, list, show"},
+    {"service frob", "COMMAND \"frob\": expected one of add, set, del, list, show"},
+    {"service list extra", "unexpected argument \"extra\""},
+    {"service add", "NAME: expected a value, got none"},
+    {"service add web", "VIP: expected a value, got none"},
+    {"service add we/b 203.0.113.10:443/tcp", "NAME \"we/b\": expected 1 to 63 letters"},
+    {"service add web 203.0.113.10:443", "VIP \"203.0.113.10:443\": expected a protocol"},
+    {"service add web 203.0.113.10/tcp", "VIP \"203.0.113.10\": expected ADDRESS:PORT"},
+    {"service add web 203.0.113.10:443/sctp",
+     "VIP \"203.0.113.10:443/sctp\": protocol \"sctp\": expected one of tcp, udp"},
+    {"service add web 203.0.113.10:0/tcp", "VIP \"203.0.113.10:0\": port 0: expected 1..65535"},
+    {"service add web 203.0.113.10:70000/tcp",
+     "VIP \"203.0.113.10:70000\": port 70000: expected 1..65535"},
+    {"service add web 2001:db8::1:443/tcp",
+     "VIP \"2001:db8::1:443\": IPv6 needs brackets, as in [2001:db8::1]:443"},
+    {"service add web [2001:db8::1]/tcp", "VIP \"[2001:db8::1]\": expected a port after"},
+    {"service add web 203.0.113.10:443/tcp --mode nat",
+     "--mode \"nat\": expected one of dnat, dsr"},
+    {"service add web 203.0.113.10:443/tcp --scheduler random",
+     "--scheduler \"random\": expected one of rr, maglev"},
+    {"service add web 203.0.113.10:443/tcp --established-timeout 0",
+     "--established-timeout \"0\": expected whole seconds, 1..32000"},
+    {"service add web 203.0.113.10:443/tcp --closing-timeout 500ms",
+     "--closing-timeout \"500ms\": expected whole seconds"},
+    {"service add web 203.0.113.10:443/tcp --check http",
+     "--check \"http\": expected one of tcp, none"},
+    {"service add web 203.0.113.10:443/tcp --check-interval 99ms",
+     "--check-interval \"99ms\": expected a time, 100ms..1h"},
+    {"service add web 203.0.113.10:443/tcp --check-timeout 2d",
+     "--check-timeout \"2d\": expected a time, 10ms..1h"},
+    {"service add web 203.0.113.10:443/tcp --rise 0", "--rise \"0\": expected a number, 1..100"},
+    {"service add web 203.0.113.10:443/tcp --check none --fall 2",
+     "--fall \"2\": expected no such option with --check none"},
+    {"service set web", "expected something to change"},
+    {"backend add web", "BACKEND: expected a value, got none"},
+    {"backend add web 10.0.0.11", "BACKEND \"10.0.0.11\": expected ADDRESS:PORT"},
+    {"backend add web 10.0.0.11:http", "BACKEND \"10.0.0.11:http\": port \"http\""},
+    {"backend add web 10.0.0.311:80",
+     "BACKEND \"10.0.0.311:80\": address \"10.0.0.311\": expected an address"},
+    {"backend add web 10.0.0.11:80 --weight -1", "--weight \"-1\": expected a number, 0..65535"},
+    {"backend add web 10.0.0.11:80 --weight 65536",
+     "--weight \"65536\": expected a number, 0..65535"},
+    {"backend add web 10.0.0.11:80 --weight 99999999999999999999",
+     "--weight \"99999999999999999999\": expected a number, 0..65535"},
+    {"backend add web 10.0.0.11:80 --weight 1.5", "--weight \"1.5\": expected a number"},
+    {"backend add web --weigth 3", "unknown option \"--weigth\""},
+    {"backend set web 10.0.0.11:80", "--weight: expected a value, got none"},
+    {"backend set web 10.0.0.11:80 --weight", "--weight: expected one value, got none"},
+    {"backend set web 10.0.0.11:80 --weight 1 --weight 2",
+     "--weight: expected one value, got several"},
+    {"flows --limit -1", "--limit \"-1\": expected a number"},
+    {"flows --client 10.0.0", "--client \"10.0.0\": expected ADDRESS:PORT"},
+    {"stats --watch 0", "--watch \"0\": expected seconds, 0.1..3600"},
+    {"stats web --watch dns", "--watch \"dns\": expected seconds, 0.1..3600"},
+    {"stats --count 2", "--count requires --watch"},
+    {"explain icmp 198.51.100.7:1 203.0.113.10:443", "PROTOCOL \"icmp\": expected one of tcp, udp"},
+    {"explain tcp 198.51.100.7 203.0.113.10:443", "CLIENT \"198.51.100.7\": expected ADDRESS:PORT"},
+    {"explain tcp 198.51.100.7:1 [2001:db8::1]:443",
+     "VIP \"[2001:db8::1]:443\": expected the address family of CLIENT \"198.51.100.7:1\""},
+    {"explain udp 198.51.100.7:1 203.0.113.10:53 --syn", "--syn: expected PROTOCOL tcp with it"},
+    {"completion tcsh", "SHELL \"tcsh\": expected one of bash, zsh, fish"},
+    {"status -o xml", "--output \"xml\": expected one of table, json, yaml"},
+    {"status --socket /a --node b", "--socket excludes --node"},
+    {"status --node ../b", "--node \"../b\": expected 1 to 63 letters"},
+};
+
+TEST_F(Rota, AWrongArgumentIsNamedWithWhatWasExpectedAndWhatCame) {
+  for (const Wrong& wrong : kWrong) {
+    const Outcome outcome = run(wrong.line);
+    EXPECT_EQ(outcome.status, 2) << wrong.line;
+    EXPECT_TRUE(outcome.err.starts_with(std::string("rota: ") + wrong.message))
+        << wrong.line << "\n"
+        << outcome.err;
+    EXPECT_EQ(outcome.out, "") << wrong.line;
+  }
+}
+
+TEST_F(Rota, HelpNamesTheWholeCommandAndSucceeds) {
+  const Outcome outcome = run("service add --help");
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_NE(outcome.out.find("Usage: rota service add [OPTIONS] NAME VIP\n"), std::string::npos)
+      << outcome.out;
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST_F(Rota, ARefusalIsPrintedAsRotadSaidIt) {
+  rotad.refusal = {grpc::StatusCode::ALREADY_EXISTS, "service \"web\": there is one of that name"};
+  const Outcome outcome = run("service add web 203.0.113.10:443/tcp");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.err, "rota: service \"web\": there is one of that name\n");
+  EXPECT_EQ(outcome.out, "");
+}
+
+TEST_F(Rota, AServiceNotThereIsARefusal) {
+  for (const char* line : {"service show nope", "backend list nope", "service set nope --rise 3"}) {
+    const Outcome outcome = run(line);
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_EQ(outcome.err, "rota: service \"nope\": there is none of that name\n");
+  }
+}
+
+TEST_F(Rota, ServiceAddSendsWhatWasGivenAndLeavesTheRestToRotad) {
+  EXPECT_EQ(run("service add web [2001:db8::1]:443/tcp").out,
+            "added service web ([2001:db8::1]:443/tcp, dnat, rr)\n");
+  EXPECT_EQ(rotad.added_service.ShortDebugString(),
+            "name: \"web\" vip: \"[2001:db8::1]:443\" protocol: \"tcp\"");
+
+  run("service add web 203.0.113.10:443/tcp --mode dsr --scheduler maglev "
+      "--established-timeout 15m --unproven-timeout 5 --check-interval 500ms --rise 1");
+  EXPECT_EQ(rotad.added_service.ShortDebugString(),
+            "name: \"web\" vip: \"203.0.113.10:443\" protocol: \"tcp\" mode: \"dsr\" "
+            "scheduler: \"maglev\" timeouts { established_s: 900 unproven_s: 5 } "
+            "health { enabled: true interval_ms: 500 rise: 1 }");
+
+  run("service add web 203.0.113.10:443/tcp --check none");
+  EXPECT_TRUE(rotad.added_service.has_health());
+  EXPECT_FALSE(rotad.added_service.health().enabled());
+}
+
+TEST_F(Rota, ServiceSetKeepsTheChecksItDoesNotName) {
+  run("service set web --check-timeout 700ms");
+  EXPECT_EQ(rotad.set_service.ShortDebugString(),
+            "name: \"web\" health { enabled: true interval_ms: 2000 timeout_ms: 700 rise: 2 "
+            "fall: 3 }");
+  run("service set web --scheduler maglev");
+  EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" scheduler: \"maglev\"");
+}
+
+TEST_F(Rota, BackendCommandsSendTheirOneChange) {
+  EXPECT_EQ(run("backend add web 10.0.0.14:8443 --weight 0").out,
+            "added backend 10.0.0.14:8443 of web: weight 0, down, not checked yet\n");
+  EXPECT_TRUE(rotad.added_backend.has_weight());
+  run("backend add web 10.0.0.14:8443");
+  EXPECT_FALSE(rotad.added_backend.has_weight());
+
+  run("backend set web 10.0.0.14:8443 --weight 7");
+  EXPECT_EQ(rotad.set_backend.ShortDebugString(),
+            "service: \"web\" endpoint: \"10.0.0.14:8443\" weight: 7");
+  EXPECT_EQ(run("backend drain web 10.0.0.14:8443").out,
+            "backend 10.0.0.14:8443 of web: weight 2, draining\n");
+  EXPECT_EQ(rotad.set_backend.admin(), api::SetBackendRequest::DRAINING);
+  run("backend disable web 10.0.0.14:8443");
+  EXPECT_EQ(rotad.set_backend.admin(), api::SetBackendRequest::DISABLED);
+  run("backend enable web 10.0.0.14:8443");
+  EXPECT_EQ(rotad.set_backend.admin(), api::SetBackendRequest::ENABLED);
+  EXPECT_FALSE(rotad.set_backend.has_weight());
+
+  EXPECT_EQ(run("backend del web 10.0.0.14:8443").out, "deleted backend 10.0.0.14:8443 of web\n");
+  EXPECT_EQ(rotad.deleted, "web 10.0.0.14:8443");
+  EXPECT_EQ(run("service del web").out, "deleted service web\n");
+  EXPECT_EQ(rotad.deleted, "web");
+}
+
+TEST_F(Rota, GlobalOptionsStandBeforeOrAfterTheCommand) {
+  EXPECT_EQ(run("-o json service list").out, run("service list -o json").out);
+  EXPECT_EQ(run_rota("status --socket " + rotad.socket(), "/wrong").status, 0);
+}
+
+TEST_F(Rota, FindsTheOnlySocketOfTheHost) {
+  EXPECT_EQ(run_rota("status", "", rotad.directory()).status, 0);
+  EXPECT_EQ(run_rota("status --node edge-1", "/wrong", rotad.directory()).status, 0);
+}
+
+TEST_F(Rota, AmongSeveralSocketsTheOperatorChooses) {
+  std::filesystem::create_directory(rotad.directory() + "/edge-2");
+  const std::ofstream second(rotad.directory() + "/edge-2/rotad.sock");
+  const Outcome outcome = run_rota("status", "", rotad.directory());
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_EQ(outcome.err,
+            "rota: --node: expected one of edge-1, edge-2, as several rotads run "
+            "here\n");
+  EXPECT_EQ(run_rota("status --node edge-1", "", rotad.directory()).status, 0);
+}
+
+TEST_F(Rota, SaysWhichSocketDidNotAnswerAndWhatToCheck) {
+  rotad.stop();
+  const Outcome stale = run("status");
+  EXPECT_EQ(stale.status, 3);
+  EXPECT_TRUE(stale.err.starts_with("rota: ")) << stale.err;
+  EXPECT_NE(stale.err.find(rotad.socket()), std::string::npos) << stale.err;
+  EXPECT_NE(stale.err.find("is rotad running"), std::string::npos) << stale.err;
+
+  const Outcome missing = run_rota("status --socket /nonexistent/rotad.sock", "");
+  EXPECT_EQ(missing.status, 3);
+  EXPECT_NE(missing.err.find("/nonexistent/rotad.sock: No such file"), std::string::npos)
+      << missing.err;
+
+  const Outcome none = run_rota("status", "");
+  EXPECT_EQ(none.status, 3);
+  EXPECT_NE(none.err.find("there is no /nonexistent/*/rotad.sock"), std::string::npos);
+}
+
+TEST_F(Rota, VersionNeedsNoRotad) {
+  for (const char* line : {"version", "--version"}) {
+    const Outcome outcome = run_rota(line, "");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_TRUE(outcome.out.starts_with("rota ")) << outcome.out;
+  }
+}
+
+}  // namespace
+}  // namespace rota::test
