@@ -11,9 +11,11 @@
  * The program's name, the name of xsks_map and xsk_prog_version are load-bearing: by them libxdp
  * (inside DPDK's AF_XDP driver) recognises a program that it can use instead of its own.
  */
+/* clang-format off: the helpers need the types first. */
+#include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include <linux/bpf.h>
+/* clang-format on */
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
