@@ -11,7 +11,8 @@
  * The program's name, the name of xsks_map and xsk_prog_version are load-bearing: by them libxdp
  * (inside DPDK's AF_XDP driver) recognises a program that it can use instead of its own.
  */
-/* clang-format off: the helpers need the types first. */
+/* The helpers need the types first. */
+/* clang-format off */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
