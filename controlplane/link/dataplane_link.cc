@@ -15,6 +15,7 @@ namespace rota {
 namespace {
 
 constexpr auto kRetryInterval = std::chrono::milliseconds(200);
+constexpr auto kHeartbeatInterval = std::chrono::milliseconds(200);
 
 template <typename T>
 std::span<const std::byte> bytes_of(const T& message) {
@@ -27,7 +28,11 @@ bool would_block(int code) { return code == EAGAIN || code == EWOULDBLOCK; }
 
 DataplaneLink::DataplaneLink(asio::io_context& loop, std::string path,
                              std::function<void()> changed)
-    : loop_(loop), path_(std::move(path)), changed_(std::move(changed)), retry_timer_(loop) {}
+    : loop_(loop),
+      path_(std::move(path)),
+      changed_(std::move(changed)),
+      retry_timer_(loop),
+      heartbeat_timer_(loop) {}
 
 void DataplaneLink::start() { connect(); }
 
@@ -128,6 +133,7 @@ void DataplaneLink::meet_if_all_told() {
   last_loss_.clear();
   spdlog::info("dataplane: met, pid {}, {} workers, {} ports, generation {} in force", hello_.pid,
                hello_.worker_count, hello_.port_count, in_force_);
+  watch_heartbeats();
   begin_publication();
   changed_();
 }
@@ -149,6 +155,20 @@ void DataplaneLink::take_answer(const LinkAnswer& answer) {
   }
   if (latest_ != answered) begin_publication();
   changed_();
+}
+
+void DataplaneLink::watch_heartbeats() {
+  if (state_ != State::met) return;
+  for (uint32_t worker = 0; worker < memory_->worker_count(); ++worker)
+    heartbeats_.sample(worker, memory_->counters(worker).worker.heartbeat.get(), Clock::now());
+  heartbeat_timer_.expires_after(kHeartbeatInterval);
+  heartbeat_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) watch_heartbeats();
+  });
+}
+
+bool DataplaneLink::worker_alive(uint32_t worker) const {
+  return state_ == State::met && heartbeats_.alive(worker, Clock::now());
 }
 
 void DataplaneLink::publish(Publication publication) {

@@ -22,6 +22,7 @@
 
 #include "controlplane/compile/blob.h"
 #include "controlplane/link/dataplane_memory.h"
+#include "controlplane/link/heartbeats.h"
 #include "dataplane/host/link.h"
 
 namespace rota {
@@ -51,6 +52,9 @@ class DataplaneLink {
   const std::string& refusal() const { return refusal_; }     // of the last answer; empty: accepted
   double publish_ms() const { return publish_ms_; }           // the last one, sent to answered
 
+  // Whether a worker makes progress; known within some 300 ms.
+  bool worker_alive(uint32_t worker) const;
+
   // Sent now, or when the dataplane is next met; not sent where it is in force already.
   void publish(Publication publication);
 
@@ -77,11 +81,13 @@ class DataplaneLink {
   void send();
   int send_blobs();
   int send_root();
+  void watch_heartbeats();
 
   asio::io_context& loop_;
   const std::string path_;
   std::function<void()> changed_;
   asio::steady_timer retry_timer_;
+  asio::steady_timer heartbeat_timer_;
   std::optional<asio::posix::stream_descriptor> socket_;
   uint64_t connection_ = 0;  // number of the connection that waits belong to
   State state_ = State::absent;
@@ -91,6 +97,7 @@ class DataplaneLink {
   std::vector<LinkPort> ports_;
   std::vector<LinkPort> ports_told_;  // since the hello, until all are
   std::shared_ptr<const DataplaneMemory> memory_;
+  Heartbeats heartbeats_;
   uint64_t in_force_ = 0;
   std::string refusal_;
 

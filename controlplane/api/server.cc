@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "controlplane/api/server.h"
+
+#include <asio/post.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fmt/format.h>
+#include <future>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <sys/stat.h>
+#include <utility>
+
+#include "controlplane/api/answers.h"
+#include "controlplane/api/explain_answer.h"
+#include "controlplane/api/flow_query.h"
+#include "controlplane/api/rota.grpc.pb.h"
+#include "controlplane/api/wishes.h"
+
+namespace rota {
+namespace {
+
+grpc::Status status_of(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::invalid_argument:
+      return {grpc::StatusCode::INVALID_ARGUMENT, error.message};
+    case ErrorCode::not_found:
+      return {grpc::StatusCode::NOT_FOUND, error.message};
+    case ErrorCode::already_exists:
+      return {grpc::StatusCode::ALREADY_EXISTS, error.message};
+    case ErrorCode::failed_precondition:
+      return {grpc::StatusCode::FAILED_PRECONDITION, error.message};
+    case ErrorCode::internal:
+      break;
+  }
+  return {grpc::StatusCode::INTERNAL, error.message};
+}
+
+Error no_service(const std::string& name) {
+  return {ErrorCode::not_found, fmt::format("service \"{}\": no such service", name)};
+}
+
+}  // namespace
+
+class ApiServer::Handlers final : public api::Rota::Service {
+ public:
+  Handlers(asio::io_context& loop, Reconciler& reconciler) : loop_(loop), reconciler_(reconciler) {}
+
+  grpc::Status AddService(grpc::ServerContext*, const api::AddServiceRequest* request,
+                          api::Service* response) override {
+    return edit_service(request->name(), response, [&](const Model& model, uint64_t now_unix_s) {
+      return add_service(model, wish_of(*request), now_unix_s);
+    });
+  }
+
+  grpc::Status SetService(grpc::ServerContext*, const api::SetServiceRequest* request,
+                          api::Service* response) override {
+    return edit_service(request->name(), response, [&](const Model& model, uint64_t) {
+      return set_service(model, wish_of(*request));
+    });
+  }
+
+  grpc::Status DeleteService(grpc::ServerContext*, const api::ServiceName* request,
+                             api::Done*) override {
+    return edit([&](const Model& model, uint64_t now_unix_s) {
+      return delete_service(model, request->name(), now_unix_s);
+    });
+  }
+
+  grpc::Status AddBackend(grpc::ServerContext*, const api::AddBackendRequest* request,
+                          api::Backend* response) override {
+    return edit_backend(request->service(), request->endpoint(), response,
+                        [&](const Model& model, uint64_t now_unix_s) {
+                          return add_backend(model, wish_of(*request), now_unix_s);
+                        });
+  }
+
+  grpc::Status SetBackend(grpc::ServerContext*, const api::SetBackendRequest* request,
+                          api::Backend* response) override {
+    return edit_backend(request->service(), request->endpoint(), response,
+                        [&](const Model& model, uint64_t now_unix_s) {
+                          return set_backend(model, wish_of(*request), now_unix_s);
+                        });
+  }
+
+  grpc::Status DeleteBackend(grpc::ServerContext*, const api::BackendName* request,
+                             api::Done*) override {
+    return edit([&](const Model& model, uint64_t now_unix_s) {
+      return delete_backend(model, {request->service(), request->endpoint()}, now_unix_s);
+    });
+  }
+
+  grpc::Status ListServices(grpc::ServerContext*, const api::ListServicesRequest* request,
+                            api::ServiceList* response) override {
+    return on_loop([&] {
+      const auto only = find_service(request->name());
+      if (!only) return status_of(only.error());
+      for (const auto& [id, service] : reconciler_.model().services())
+        if (*only == nullptr || *only == &service)
+          answer(reconciler_, service, *response->add_services());
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status GetStatus(grpc::ServerContext*, const api::StatusRequest*,
+                         api::Status* response) override {
+    return on_loop([&] {
+      answer_status(reconciler_, *response);
+      response->set_version(ROTA_VERSION);
+      const auto up = std::chrono::steady_clock::now() - started_;
+      response->set_uptime_s(
+          static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(up).count()));
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status GetStats(grpc::ServerContext*, const api::StatsRequest* request,
+                        api::Stats* response) override {
+    return on_loop([&] {
+      const auto only = find_service(request->service());
+      if (!only) return status_of(only.error());
+      answer_stats(reconciler_, *only, *response);
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status ListFlows(grpc::ServerContext*, const api::FlowsRequest* request,
+                         grpc::ServerWriter<api::Flow>* writer) override {
+    const auto query = on_loop([&] {
+      return FlowQuery::make(*request, reconciler_.model(), reconciler_.link().memory());
+    });
+    if (!query) return status_of(query.error());
+    query->run([&](const api::Flow& flow) { return writer->Write(flow); });
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Explain(grpc::ServerContext*, const api::ExplainRequest* request,
+                       api::Explanation* response) override {
+    return on_loop([&] {
+      const auto done = answer_explain(reconciler_, *request, *response);
+      return done ? grpc::Status::OK : status_of(done.error());
+    });
+  }
+
+ private:
+  // Runs on the loop, and waits for the answer.
+  template <typename Work>
+  auto on_loop(Work work) -> decltype(work()) {
+    std::packaged_task<decltype(work())()> task(std::move(work));
+    auto answer = task.get_future();
+    asio::post(loop_, [&task] { task(); });
+    return answer.get();
+  }
+
+  grpc::Status edit(const Reconciler::Plan& plan) {
+    return on_loop([&] {
+      const auto done = reconciler_.edit(plan);
+      return done ? grpc::Status::OK : status_of(done.error());
+    });
+  }
+
+  grpc::Status edit_service(const std::string& name, api::Service* response,
+                            const Reconciler::Plan& plan) {
+    return on_loop([&] {
+      const auto done = reconciler_.edit(plan);
+      if (!done) return status_of(done.error());
+      answer(reconciler_, *reconciler_.model().find(name), *response);
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status edit_backend(const std::string& service_name, const std::string& endpoint,
+                            api::Backend* response, const Reconciler::Plan& plan) {
+    return on_loop([&] {
+      const auto done = reconciler_.edit(plan);
+      if (!done) return status_of(done.error());
+      const rota::Service& service = *reconciler_.model().find(service_name);
+      const auto parsed = parse_endpoint("backend", endpoint);
+      answer(reconciler_, service, *Model::find(service, *parsed), *response);
+      return grpc::Status::OK;
+    });
+  }
+
+  // nullptr for an empty name.
+  Result<const rota::Service*> find_service(const std::string& name) const {
+    if (name.empty()) return static_cast<const rota::Service*>(nullptr);
+    const rota::Service* service = reconciler_.model().find(name);
+    if (service == nullptr) return no_service(name);
+    return service;
+  }
+
+  asio::io_context& loop_;
+  Reconciler& reconciler_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+struct ApiServer::Running {
+  Running(asio::io_context& loop, Reconciler& reconciler) : handlers(loop, reconciler) {}
+
+  Handlers handlers;
+  std::unique_ptr<grpc::Server> server;
+};
+
+ApiServer::ApiServer(std::unique_ptr<Running> running) : running_(std::move(running)) {}
+ApiServer::~ApiServer() = default;
+
+Result<std::unique_ptr<ApiServer>> ApiServer::start(const std::string& socket,
+                                                    asio::io_context& loop,
+                                                    Reconciler& reconciler) {
+  auto running = std::make_unique<Running>(loop, reconciler);
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials());
+  builder.RegisterService(&running->handlers);
+  running->server = builder.BuildAndStart();
+  if (!running->server)
+    return Error{ErrorCode::internal, fmt::format("cannot listen on {}", socket)};
+  if (::chmod(socket.c_str(), 0660) != 0)
+    return Error{ErrorCode::internal, fmt::format("{}: {}", socket, std::strerror(errno))};
+  return std::unique_ptr<ApiServer>(new ApiServer(std::move(running)));
+}
+
+void ApiServer::shut_down() {
+  running_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  running_->server->Wait();
+}
+
+}  // namespace rota

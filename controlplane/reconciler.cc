@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "controlplane/reconciler.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <utility>
+
+#include "controlplane/vips/vip_placer.h"
+
+namespace rota {
+namespace {
+
+constexpr auto kRetryInterval = std::chrono::seconds(1);
+constexpr auto kAcquaintanceTimeout = std::chrono::seconds(2);
+
+uint64_t unix_ms() {
+  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count());
+}
+
+uint16_t service_of(const Edit& edit) {
+  return std::visit(
+      [](const auto& change) -> uint16_t {
+        if constexpr (requires { change.service.id; })
+          return change.service.id;
+        else if constexpr (requires { change.service; })
+          return change.service;
+        else
+          return change.id;
+      },
+      edit.change);
+}
+
+}  // namespace
+
+void Reconciler::reconcile() {
+  const auto started = Clock::now();
+  check_health();
+  observe();
+  compile_snapshot();
+  const bool steered = save_compile_state() && steer_in();
+  attach_steering();
+  if (steered) publish();
+  if (steered && place_vips())
+    steer_out();
+  else
+    steering_.miss();
+  ask_for_neighbours();
+  save_health();
+  not_before_ = Clock::now() + (Clock::now() - started);
+  if (!troubles_.empty()) retry_later();
+}
+
+Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store, Model model,
+                       CompileState state)
+    : node_(node),
+      store_(std::move(store)),
+      model_(std::move(model)),
+      compiled_(resume(std::move(state))),
+      mirror_(loop, [this] { kernel_changed(); }),
+      link_(loop, node.link_socket(), [this] { dataplane_changed(); }),
+      steering_(node),
+      health_(loop, facts_.health, [this] { reconcile_soon(); }),
+      timer_(loop),
+      retry_timer_(loop) {}
+
+Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, const NodeFile& node) {
+  auto store = Store::open(node.state_dir + "/state.db");
+  if (!store) return store.error();
+  auto model = store->load_model({node.service_count, node.backend_count});
+  if (!model) return model.error();
+  auto state = store->load_compile_state();
+  if (!state) return state.error();
+  const auto health = store->load_health();
+  if (!health) return health.error();
+  std::unique_ptr<Reconciler> made(
+      new Reconciler(loop, node, std::move(*store), std::move(*model), std::move(*state)));
+  made->health_.remember(*health);
+  if (const auto done = made->mirror_.start(); !done) return done.error();
+  return made;
+}
+
+// A dataplane that is there is met first: it knows where the turns stand.
+void Reconciler::start() {
+  for (const auto& [id, service] : model_.services()) services_edited_.insert(id);
+  spdlog::info("{} services with {} backends at revision {}", model_.services().size(),
+               model_.backend_count(), model_.revision());
+  link_.start();
+  if (!link_.getting_acquainted()) return begin();
+  timer_.expires_after(kAcquaintanceTimeout);
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) begin();
+  });
+}
+
+void Reconciler::begin() {
+  begun_ = true;
+  reconcile_soon();
+}
+
+void Reconciler::dataplane_changed() {
+  if (begun_) return reconcile_soon();
+  if (!link_.getting_acquainted()) begin();
+}
+
+void Reconciler::kernel_changed() {
+  kernel_stale_ = attach_stale_ = vips_stale_ = true;
+  reconcile_soon();
+}
+
+void Reconciler::reconcile_soon() {
+  if (!begun_ || std::exchange(pending_, true)) return;
+  timer_.expires_at(not_before_);
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    pending_ = false;
+    reconcile();
+  });
+}
+
+void Reconciler::retry_later() {
+  retry_timer_.expires_after(kRetryInterval);
+  retry_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) reconcile_soon();
+  });
+}
+
+Result<Done> Reconciler::edit(const Plan& plan) {
+  const uint64_t now_ms = unix_ms();
+  const auto edit = plan(model_, now_ms / 1000);
+  if (!edit) return edit.error();
+  if (auto done = store_.commit(*edit, now_ms); !done) return done;
+  model_.apply(*edit);
+  spdlog::info("revision {}: {}", edit->revision, edit->what);
+  services_edited_.insert(service_of(*edit));
+  vips_stale_ = vips_stale_ || std::holds_alternative<PutService>(edit->change) ||
+                std::holds_alternative<DropService>(edit->change);
+  reconcile_soon();
+  return Done{};
+}
+
+void Reconciler::check_health() {
+  for (const uint16_t id : std::exchange(services_edited_, {})) health_.check(id, model_.find(id));
+}
+
+void Reconciler::observe() {
+  facts_.now_unix_s = unix_ms() / 1000;
+  facts_.generation_in_force = std::max(link_.generation_in_force(), facts_.generation_in_force);
+  facts_.ports = port_facts(node_.ports, link_.ports(), find_link());
+  if (std::exchange(kernel_stale_, false)) mirror_.fill(facts_);
+}
+
+void Reconciler::compile_snapshot() {
+  const auto started = Clock::now();
+  const auto memory = link_.memory();
+  const ReadTickets tickets = [&memory](uint16_t service) {
+    return memory ? memory->read_tickets(service) : std::nullopt;
+  };
+  compiled_ = compile(model_, facts_, tickets, std::move(compiled_));
+  if (!compiled_.changes.generation) return;
+  compile_ms_ = std::chrono::duration<double, std::milli>(Clock::now() - started).count();
+  spdlog::debug("generation {} compiled in {:.1f} ms", compiled_.generation, compile_ms_);
+}
+
+// What a generation is made from outlives this process before anybody sees the generation.
+bool Reconciler::save_compile_state() {
+  if (!compiled_.changes.state.empty) unsaved_.push_back(compiled_.changes.state);
+  while (!unsaved_.empty()) {
+    if (!noted("saving the compile state", store_.save(unsaved_.front()))) return false;
+    unsaved_.erase(unsaved_.begin());
+  }
+  return noted("saving the compile state", Done{});
+}
+
+void Reconciler::attach_steering() {
+  if (!std::exchange(attach_stale_, false)) return;
+  attach_stale_ = !noted("attaching the steering program", steering_.attach(find_link()));
+}
+
+// Without ports it is unknown where backends' replies arrive; the endpoints of the last run stay.
+bool Reconciler::steer_in() {
+  if (facts_.ports.empty()) return false;
+  return noted("steering", steering_.put(compiled_));
+}
+
+void Reconciler::publish() {
+  if (compiled_.generation == published_) return;
+  Publication publication{compiled_.generation, compiled_.root, {}};
+  publication.blobs.reserve(compiled_.services.size() + 2);
+  publication.blobs.push_back(compiled_.endpoints);
+  publication.blobs.push_back(compiled_.routes);
+  for (const auto& [id, service] : compiled_.services) publication.blobs.push_back(service->blob);
+  published_ = compiled_.generation;
+  link_.publish(std::move(publication));
+}
+
+bool Reconciler::place_vips() {
+  if (!std::exchange(vips_stale_, false)) return true;
+  std::vector<Address> vips;
+  uint32_t ifindex = 0;
+  if (node_.vip_place != VipPlace::none) {
+    const std::string name = node_.vip_place == VipPlace::lo ? "lo" : node_.vip_interface;
+    const LinkFact* link = mirror_.link(name);
+    if (link == nullptr) {
+      vips_stale_ = true;
+      return noted("placing VIPs", Error{ErrorCode::failed_precondition,
+                                         fmt::format("there is no interface {}", name)});
+    }
+    ifindex = link->ifindex;
+    for (const auto& [id, service] : model_.services()) vips.push_back(service.vip.address);
+  }
+  const bool placed = noted("placing VIPs", rota::place_vips(vips, ifindex));
+  vips_stale_ = !placed;
+  return placed;
+}
+
+void Reconciler::steer_out() { noted("steering", steering_.remove(compiled_)); }
+
+void Reconciler::ask_for_neighbours() {
+  if (compiled_.changes.wanted_neighbours) mirror_.want(compiled_.wanted_neighbours);
+}
+
+void Reconciler::save_health() {
+  for (KeptHealth& health : health_.take_news()) unsaved_health_.push_back(std::move(health));
+  if (unsaved_health_.empty()) return;
+  if (noted("saving the backends' health", store_.save(unsaved_health_))) unsaved_health_.clear();
+}
+
+// Remembers what became of a step; logs what is news. True when it went well.
+bool Reconciler::noted(const char* step, const Result<Done>& done) {
+  if (done) {
+    if (troubles_.erase(step) != 0) spdlog::info("{}: works again", step);
+    return true;
+  }
+  std::string& known = troubles_[step];
+  if (known != done.error().message) spdlog::error("{}: {}", step, done.error().message);
+  known = done.error().message;
+  return false;
+}
+
+std::vector<std::string> Reconciler::troubles() const {
+  std::vector<std::string> texts;
+  for (const auto& [step, message] : troubles_)
+    texts.push_back(fmt::format("{}: {}", step, message));
+  return texts;
+}
+
+FindLink Reconciler::find_link() const {
+  return [this](const std::string& name) { return mirror_.link(name); };
+}
+
+}  // namespace rota

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Reconciler: the table of contents of the control plane. One loop: something changed -> compile ->
+// steer -> publish -> place VIPs. It is level-triggered: whatever changed, reconcile() makes the
+// world what model and facts ask for; it may be run again at any time, and what failed is tried
+// again a second later.
+//
+// One thread: the loop's. An edit is acknowledged when it is durable; reconciling follows. Under
+// many changes the loop reconciles at most half of its time.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "controlplane/backend_health.h"
+#include "controlplane/compile/snapshot_build.h"
+#include "controlplane/link/dataplane_link.h"
+#include "controlplane/model/store.h"
+#include "controlplane/neighbours/kernel_mirror.h"
+#include "controlplane/port_steering.h"
+#include "dataplane/host/node_file.h"
+
+namespace rota {
+
+class Reconciler {
+ public:
+  // Opens the store and the kernel's tables. Nothing is changed before start().
+  static Result<std::unique_ptr<Reconciler>> open(asio::io_context& loop, const NodeFile& node);
+
+  void start();
+
+  // Plans an edit against the model, and makes it durable. On an error nothing has changed.
+  using Plan = std::function<Result<Edit>(const Model& model, uint64_t now_unix_s)>;
+  Result<Done> edit(const Plan& plan);
+
+  const NodeFile& node() const { return node_; }
+  const Model& model() const { return model_; }
+  const Facts& facts() const { return facts_; }
+  const Compiled& compiled() const { return compiled_; }
+  const DataplaneLink& link() const { return link_; }
+  const PortSteering& steering() const { return steering_; }
+  double compile_ms() const { return compile_ms_; }
+  // What went wrong in the last run and is being tried again, for the operator.
+  std::vector<std::string> troubles() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Reconciler(asio::io_context& loop, const NodeFile& node, Store store, Model model,
+             CompileState state);
+
+  void dataplane_changed();
+  void kernel_changed();
+  void begin();
+  void reconcile_soon();
+  void retry_later();
+
+  void reconcile();
+  void check_health();
+  void observe();
+  void compile_snapshot();
+  bool save_compile_state();
+  bool steer_in();
+  void attach_steering();
+  void publish();
+  bool place_vips();
+  void steer_out();
+  void ask_for_neighbours();
+  void save_health();
+
+  bool noted(const char* step, const Result<Done>& done);
+  FindLink find_link() const;
+
+  const NodeFile node_;
+  Store store_;
+  Model model_;
+  Facts facts_;
+  Compiled compiled_;
+  KernelMirror mirror_;
+  DataplaneLink link_;
+  PortSteering steering_;
+  BackendHealth health_;
+
+  asio::steady_timer timer_;
+  asio::steady_timer retry_timer_;
+  bool begun_ = false;
+  bool pending_ = false;
+  Clock::time_point not_before_{};
+  std::set<uint16_t> services_edited_;
+  bool kernel_stale_ = true;  // the facts do not tell what the mirror tells
+  bool attach_stale_ = true;
+  bool vips_stale_ = true;
+  std::vector<CompileStateChange> unsaved_;
+  std::vector<KeptHealth> unsaved_health_;
+  uint64_t published_ = 0;  // generation
+  double compile_ms_ = 0;
+  std::map<std::string, std::string> troubles_;  // by step
+};
+
+}  // namespace rota
