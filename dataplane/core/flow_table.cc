@@ -25,13 +25,13 @@ T get(const T& from) {
 }
 
 void put_key(FlowEntry4& entry, const FlowKey4& key) {
-  put(reinterpret_cast<Word&>(entry.key), load<uint64_t>(&key));
+  put(reinterpret_cast<Word&>(entry.key), word_of(key));
 }
 void put_key(FlowEntry6& entry, const FlowKey6& key) {
   auto* words = reinterpret_cast<Word*>(&entry);
   put(words[0], load<uint64_t>(key.client.bytes.data()));
   put(words[1], load<uint64_t>(key.client.bytes.data() + 8));
-  put(reinterpret_cast<HalfWord&>(entry.key.client_port), load<uint32_t>(&key.client_port));
+  put(reinterpret_cast<HalfWord&>(entry.key.client_port), tail_of(key));
 }
 
 template <typename Entry>
@@ -44,7 +44,7 @@ void put_tag(FlowEntry4&, uint16_t) {}
 void put_tag(FlowEntry6& entry, uint16_t tag) {
   FlowEntry6* slots = bucket_around(entry).slots;
   const auto slot = &entry - slots;
-  if (slot >= 2) put(slots[0].tags[slot - 2], tag);
+  put(slots[slot / 2].tags[slot % 2], tag);
 }
 
 void clear_spare(FlowEntry4&) {}

@@ -75,7 +75,7 @@ struct FlowEntry6 {
   uint16_t last;
   uint8_t status;
   uint8_t meta;
-  uint16_t tags[2];  // slot 0: hash tags of the bucket's slots 2 and 3; else spare
+  uint16_t tags[2];  // hash tags; slot 0 holds those of slots 0 and 1, slot 1 those of 2 and 3
 
   FlowState state() const { return FlowState{uint8_t(status & flow_flag::kStateMask)}; }
   uint8_t flags() const { return status & uint8_t(~flow_flag::kStateMask); }
@@ -391,7 +391,7 @@ using FlowReader6 = FlowReader<FlowEntry6>;
 
 // The slot of `bucket` that holds `key`, or nullptr. An empty slot has service 0 and matches none.
 inline FlowEntry4* match(FlowBucket<FlowEntry4>& bucket, const FlowKey4& key, uint64_t) {
-  const __m256i wanted = _mm256_set1_epi64x(load<int64_t>(&key));
+  const __m256i wanted = _mm256_set1_epi64x(static_cast<int64_t>(word_of(key)));
   const auto* pairs = reinterpret_cast<const __m256i*>(&bucket);
   const __m256i keys =  // of slots 0, 2, 1, 3
       _mm256_unpacklo_epi64(_mm256_load_si256(pairs), _mm256_load_si256(pairs + 1));
@@ -403,19 +403,23 @@ inline FlowEntry4* match(FlowBucket<FlowEntry4>& bucket, const FlowKey4& key, ui
 
 constexpr uint16_t tag_of(uint64_t hash) { return static_cast<uint16_t>(hash); }
 
+// The tags of all four slots stand in the first line, so that no branch but a predictable one
+// depends on which slot it is.
 inline FlowEntry6* match(FlowBucket<FlowEntry6>& bucket, const FlowKey6& key, uint64_t hash) {
-  const __m128i client = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&key.client));
-  const auto rest = load<uint32_t>(&key.client_port);
-  const auto holds = [&](const FlowEntry6& entry) {
-    const __m128i there = _mm_load_si128(reinterpret_cast<const __m128i*>(&entry.key.client));
-    return _mm_movemask_epi8(_mm_cmpeq_epi8(there, client)) == 0xffff &&
-           load<uint32_t>(&entry.key.client_port) == rest;
-  };
   FlowEntry6* slots = bucket.slots;
-  if (holds(slots[0])) return &slots[0];
-  if (holds(slots[1])) return &slots[1];
-  if (slots[0].tags[0] == tag_of(hash) && holds(slots[2])) return &slots[2];
-  if (slots[0].tags[1] == tag_of(hash) && holds(slots[3])) return &slots[3];
+  const uint64_t all_tags = load<uint32_t>(slots[0].tags) | uint64_t{load<uint32_t>(slots[1].tags)}
+                                                                << 32;
+  const __m128i tags = _mm_cvtsi64_si128(static_cast<int64_t>(all_tags));
+  const __m128i wanted = _mm_set1_epi16(static_cast<int16_t>(tag_of(hash)));
+  const int equal = _mm_movemask_epi8(_mm_cmpeq_epi16(tags, wanted));
+  const __m128i client = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&key.client));
+  const uint32_t tail = tail_of(key);
+  for (unsigned left = equal & 0x55; left != 0; left &= left - 1) {
+    FlowEntry6& entry = slots[__builtin_ctz(left) / 2];
+    const __m128i there = _mm_load_si128(reinterpret_cast<const __m128i*>(&entry.key.client));
+    const bool same_client = _mm_movemask_epi8(_mm_cmpeq_epi8(there, client)) == 0xffff;
+    if (same_client && tail_of(entry.key) == tail) return &entry;
+  }
   return nullptr;
 }
 

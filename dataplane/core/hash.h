@@ -36,6 +36,15 @@ struct FlowKey6 {
 };
 static_assert(sizeof(FlowKey6) == 20);
 
+// The bytes of a key as integers, put together from its members, not read back from memory: keys
+// are made right before their use, and a wide load from narrow stores would wait for them.
+constexpr uint64_t word_of(const FlowKey4& key) {
+  return key.client.raw | uint64_t{key.client_port.raw} << 32 | uint64_t{key.service} << 48;
+}
+constexpr uint32_t tail_of(const FlowKey6& key) {
+  return key.client_port.raw | uint32_t{key.service} << 16;
+}
+
 // Secret, random. Whoever looks into a table must hash with the key it was filled with.
 struct alignas(16) HashKey {
   uint64_t words[2] = {0, 0};
@@ -45,7 +54,7 @@ static_assert(sizeof(HashKey) == 16);
 
 inline uint64_t flow_hash(const HashKey& hash_key, const FlowKey4& key) {
   const __m128i secret = _mm_load_si128(reinterpret_cast<const __m128i*>(&hash_key));
-  __m128i mix = _mm_xor_si128(_mm_cvtsi64_si128(load<int64_t>(&key)), secret);
+  __m128i mix = _mm_xor_si128(_mm_cvtsi64_si128(static_cast<int64_t>(word_of(key))), secret);
   mix = _mm_aesenc_si128(mix, secret);
   mix = _mm_aesenc_si128(mix, secret);
   mix = _mm_aesenc_si128(mix, secret);
@@ -57,7 +66,7 @@ inline uint64_t flow_hash(const HashKey& hash_key, const FlowKey4& key) {
 inline uint64_t flow_hash(const HashKey& hash_key, const FlowKey6& key) {
   const __m128i secret = _mm_load_si128(reinterpret_cast<const __m128i*>(&hash_key));
   const __m128i client = _mm_loadu_si128(reinterpret_cast<const __m128i*>(&key.client));
-  const __m128i rest = _mm_cvtsi32_si128(load<int32_t>(&key.client_port));
+  const __m128i rest = _mm_cvtsi32_si128(static_cast<int32_t>(tail_of(key)));
   __m128i mix = _mm_xor_si128(client, secret);
   mix = _mm_aesenc_si128(mix, secret);
   mix = _mm_aesenc_si128(mix, secret);
