@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <sys/mman.h>
 
 #include "dataplane/core/flow_table.h"
 
@@ -16,17 +17,19 @@ namespace rota::test {
 
 inline constexpr HashKey kTestHashKey{{0x0123456789abcdefULL, 0xfedcba9876543210ULL}};
 
-// Page-aligned, zeroed, touched.
+// Zeroed, touched, and in huge pages where it is large and the system has them.
 class TableMemory {
  public:
   explicit TableMemory(uint64_t bytes)
-      : bytes_((bytes + 4095) / 4096 * 4096),
-        data_(static_cast<std::byte*>(std::aligned_alloc(4096, bytes_)), std::free) {
+      : bytes_((bytes + kPage - 1) / kPage * kPage),
+        data_(static_cast<std::byte*>(std::aligned_alloc(kPage, bytes_)), std::free) {
+    madvise(data_.get(), bytes_, MADV_HUGEPAGE);
     std::memset(data_.get(), 0, bytes_);
   }
   std::span<std::byte> span() const { return {data_.get(), bytes_}; }
 
  private:
+  static constexpr uint64_t kPage = 2 << 20;
   uint64_t bytes_;
   std::unique_ptr<std::byte, decltype(&std::free)> data_;
 };

@@ -177,7 +177,7 @@ TEST(FlowMemory, AHeaderThatLiesIsRefused) {
   EXPECT_EQ(with([](H& h) { h.config.ipv4.stash_buckets = 0; }), OpenResult::damaged);
 
   format(bytes.span(), config, kTestHashKey, kBoot_s);
-  EXPECT_FALSE(FlowMemory::open(bytes.span().first(bytes.span().size() - 4096), &result));
+  EXPECT_FALSE(FlowMemory::open(bytes.span().first(flow_memory_size(config) - 4096), &result));
   EXPECT_EQ(result, OpenResult::damaged);
   EXPECT_FALSE(FlowMemory::open(bytes.span().first(100), &result));
 }
