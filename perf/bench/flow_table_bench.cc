@@ -138,5 +138,3 @@ BENCHMARK(sweep<FlowEntry6>)->Name("flow_table/ipv6/sweep_bucket")->Apply(sizes)
 
 }  // namespace
 }  // namespace rota
-
-BENCHMARK_MAIN();

@@ -181,5 +181,3 @@ BENCHMARK_CAPTURE(stage, parse_and_match, true)->UseManualTime();
 
 }  // namespace
 }  // namespace rota
-
-BENCHMARK_MAIN();
