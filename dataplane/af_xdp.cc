@@ -2,10 +2,15 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "dataplane/af_xdp.h"
 
+#include <algorithm>
+#include <bpf/bpf.h>
+#include <filesystem>
 #include <fmt/format.h>
 #include <rte_version.h>
 #include <spdlog/spdlog.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "dataplane/interface.h"
 #include "dataplane/sizing.h"
@@ -18,6 +23,30 @@ uint64_t inode_of(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
 }
 
+// The interface that a pinned link keeps its program on; 0 when it is gone, or the pin is.
+uint32_t interface_of_link(const std::string& pin) {
+  const Fd link(bpf_obj_get(pin.c_str()));
+  bpf_link_info info{};
+  uint32_t bytes = sizeof(info);
+  if (!link || bpf_obj_get_info_by_fd(link.get(), &info, &bytes) != 0) return 0;
+  return info.type == BPF_LINK_TYPE_XDP ? info.xdp.ifindex : 0;
+}
+
+bool is_xdp_socket(int fd) {
+  int domain = 0;
+  socklen_t bytes = sizeof(domain);
+  return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && domain == AF_XDP;
+}
+
+std::vector<int> xdp_sockets() {
+  std::vector<int> sockets;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+    if (const int fd = std::stoi(entry.path().filename().string()); is_xdp_socket(fd))
+      sockets.push_back(fd);
+  std::sort(sockets.begin(), sockets.end());
+  return sockets;
+}
+
 }  // namespace
 
 std::optional<AfXdpPort::Ground> AfXdpPort::look() const {
@@ -26,6 +55,7 @@ std::optional<AfXdpPort::Ground> AfXdpPort::look() const {
   const uint64_t link = inode_of(pins + "/link");
   const uint64_t map = inode_of(pins + "/xsks_map");
   if (!interface || link == 0 || map == 0) return {};
+  if (interface_of_link(pins + "/link") != interface->index) return {};  // of one that was before
   return Ground{.interface = interface->index, .link = link, .map = map};
 }
 
@@ -46,16 +76,17 @@ std::string AfXdpPort::arguments(uint32_t queue) const {
 }
 
 void AfXdpPort::check_buffers() const {
-  const uint32_t wanted = port_.queues * 2 * kAfXdpDescriptors;
+  const uint32_t wanted = 2 * kAfXdpDescriptors;
   const uint32_t there = rte_mempool_avail_count(context_.pool);
   if (there < wanted)
-    throw DeviceError(fmt::format(
-        "{} packet buffers wanted, {} of {} left: the driver lost the others when ports closed; "
-        "restart rota-dataplane, connections stay",
-        wanted, there, context_.pool->populated_size));
+    throw DeviceError(
+        fmt::format("{} packet buffers wanted, {} of {} left: the driver lost the others when "
+                    "ports closed or did not open; "
+                    "restart rota-dataplane, connections stay",
+                    wanted, there, context_.pool->populated_size));
 }
 
-void AfXdpPort::open_device(Device& device) {
+AfXdpPort::Device AfXdpPort::open_device(uint32_t queue) {
   const EthdevRequest request{.pool = context_.pool,
                               .receive_queues = 1,
                               .send_queues = 1,
@@ -63,25 +94,34 @@ void AfXdpPort::open_device(Device& device) {
                               .port = context_.index,
                               .worker_count = context_.worker_count,
                               .promiscuous = false};
+  Device device{.name = fmt::format("net_af_xdp_{}_{}_{}", context_.index, queue, attempts_++),
+                .ethdev = 0,
+                .facts = {},
+                .sockets = {}};
+  const std::vector<int> before = xdp_sockets();
+  device.ethdev = create_vdev(device.name, arguments(queue));
+  // From here on a failure leaves the device behind, closed by nobody: the driver would go on with
+  // memory that it has freed.
   device.facts = configure_ethdev(device.ethdev, request);
   start_ethdev(device.ethdev, request, device.facts);
-  device.started = true;
+  const std::vector<int> after = xdp_sockets();
+  std::set_difference(after.begin(), after.end(), before.begin(), before.end(),
+                      std::back_inserter(device.sockets));
+  return device;
 }
 
 OpenPort AfXdpPort::open() {
   const auto there = look();
   if (!there) throw DeviceError("rotad's steering program is not in place");
-  if (ground_ && ground_ != there) close();  // what failed last time stood on something else
-  if (devices_.empty()) check_buffers();
+  if (ground_ != there) close();  // what was opened before a failure stood on something else
   ground_ = there;
   OpenPort result;
   for (uint32_t queue = 0; queue < port_.queues; ++queue) {
     if (devices_.size() == queue) {
-      const std::string name = fmt::format("net_af_xdp_{}_{}_{}", context_.index, queue, opened_);
-      devices_.push_back({.name = name, .ethdev = create_vdev(name, arguments(queue))});
+      check_buffers();
+      devices_.push_back(open_device(queue));
     }
-    Device& device = devices_[queue];
-    if (!device.started) open_device(device);
+    const Device& device = devices_[queue];
     result.receive.push_back({.ethdev = device.ethdev, .index = 0});
     result.send.push_back({.ethdev = device.ethdev, .index = 0});
     result.facts = device.facts;
@@ -92,18 +132,15 @@ OpenPort AfXdpPort::open() {
 
 void AfXdpPort::close() {
   for (const Device& device : devices_) {
-    if (device.started) {
-      stop_ethdev(device.ethdev);
-      remove_vdev(device.name);
-    } else {
-      // The driver frees twice what it could not set up. Its remains are small.
-      spdlog::warn("port {}: device {} is left behind", port_.name, device.name);
-    }
+    stop_ethdev(device.ethdev);
+    remove_vdev(device.name);
+    // DPDK 22.11 forgets to close its socket, and the queue would stay taken.
+    for (const int socket : device.sockets)
+      if (is_xdp_socket(socket)) ::close(socket);
   }
   devices_.clear();
   ground_.reset();
   open_ = false;
-  ++opened_;
 }
 
 }  // namespace rota

@@ -32,21 +32,21 @@ class AfXdpPort : public Port {
   struct Device {
     std::string name;
     uint16_t ethdev;
-    EthdevFacts facts{};
-    bool started = false;
+    EthdevFacts facts;
+    std::vector<int> sockets;  // file descriptors that the driver opened for it
   };
 
   std::optional<Ground> look() const;
   void check_buffers() const;
-  void open_device(Device& device);
+  Device open_device(uint32_t queue);
   std::string arguments(uint32_t queue) const;
 
   NodePort port_;
   PortContext context_;
   bool open_ = false;
   std::optional<Ground> ground_;  // of devices_
-  std::vector<Device> devices_;   // by queue; after a failure, those there are
-  uint32_t opened_ = 0;           // times; makes names unique
+  std::vector<Device> devices_;   // by queue; all of them when open_
+  uint32_t attempts_ = 0;         // to open a device; makes names unique
 };
 
 }  // namespace rota

@@ -67,6 +67,7 @@ void tell_sizes(const NodeFile& node, const Sizing& sizing, const MemoryChoice& 
 
 void run(const NodeFile& node, bool check_only) {
   check_cores(node);
+  check_devices(node);
   const Sizing sizing = size_node(node);
   const MemoryChoice memory = choose_memory(node, sizing);
   tell_sizes(node, sizing, memory);

@@ -12,8 +12,8 @@ namespace rota {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr milliseconds kDelayMin{100};
-constexpr milliseconds kDelayMax{3000};
+constexpr milliseconds kDelayMin{500};
+constexpr milliseconds kDelayMax{10'000};
 
 }  // namespace
 
@@ -104,6 +104,7 @@ void PortSet::close(Entry& entry) {
   publish();
   quiescence_.wait();
   entry.port->close();
+  entry.next_attempt = Clock::now() + kDelayMin;  // the kernel takes a moment to let go
 }
 
 void PortSet::tell_opened(const Entry& entry) const {

@@ -165,6 +165,17 @@ MemoryChoice choose_memory(const NodeFile& node, const Sizing& sizing) {
   return choose_hugepages(node, sizing);
 }
 
+void check_devices(const NodeFile& node) {
+  uint32_t devices = 0;
+  for (const NodePort& port : node.ports)
+    devices += port.kind == PortKind::af_xdp ? port.queues : 1 + port.kernel_side;
+  if (devices > RTE_MAX_ETHPORTS)
+    throw std::runtime_error(
+        fmt::format("ports: expected at most {} devices, one for each queue of an interface, each "
+                    "PCI or virtual device and each kernel side; found {}",
+                    RTE_MAX_ETHPORTS, devices));
+}
+
 void check_cores(const NodeFile& node) {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);

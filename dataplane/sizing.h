@@ -18,9 +18,9 @@ inline constexpr uint16_t kAfXdpDescriptors = 2048;
 inline constexpr uint16_t kPortDescriptors = 1024;
 inline constexpr uint16_t kKernelSideDescriptors = 256;
 inline constexpr uint32_t kPoolCache = 256;  // buffers each worker keeps at hand
-// The AF_XDP driver of DPDK never gives back the buffers it was receiving into when its port
-// closes: an interface may go and come back this often before the dataplane wants a restart.
-inline constexpr uint32_t kAfXdpReopenings = 4;
+// The AF_XDP driver of DPDK never gives back the buffers it was to receive into when its port
+// closes or does not open: this often it may, before the dataplane wants a restart.
+inline constexpr uint32_t kAfXdpReopenings = 3;
 
 struct Sizing {
   uint32_t buffers;       // of the one packet pool
@@ -35,6 +35,9 @@ Sizing size_node(const NodeFile& node);
 
 // AF_XDP registers the pool with the kernel, which wants buffers that cross no page.
 bool has_af_xdp(const NodeFile& node);
+
+// Refuses more queues and kernel sides than DPDK has devices for (std::runtime_error).
+void check_devices(const NodeFile& node);
 
 // Where the memory comes from.
 struct MemoryChoice {
