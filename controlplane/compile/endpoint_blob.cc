@@ -11,20 +11,43 @@ namespace {
 
 constexpr size_t kPlacesMin = 16;
 
+// Puts endpoints in the order given, each some steps after its place was asked for: the table is
+// larger than the caches, and memory answers many requests at once.
 class PlaceFiller {
  public:
   explicit PlaceFiller(std::span<Endpoint> places)
       : places_(places), mask_(static_cast<uint32_t>(places.size()) - 1) {}
 
   void put(const EndpointKey& key, uint32_t service, uint32_t backend_id) {
-    uint32_t place = endpoint_hash(key) & mask_;
-    while (places_[place].key.kind != EndpointKind::none) place = (place + 1) & mask_;
-    places_[place] = {key, service, backend_id, 0};
+    Waiting& turn = waiting_[count_ % kDistance];
+    if (count_++ >= kDistance) settle(turn);
+    turn = {{key, service, backend_id, 0}, endpoint_hash(key) & mask_};
+    __builtin_prefetch(&places_[turn.place], 1);
+  }
+
+  void finish() {
+    const size_t waiting = std::min(count_, kDistance);
+    for (size_t i = count_ - waiting; i < count_; ++i) settle(waiting_[i % kDistance]);
+    count_ = 0;
   }
 
  private:
+  static constexpr size_t kDistance = 16;
+  struct Waiting {
+    Endpoint endpoint;
+    uint32_t place;
+  };
+
+  void settle(const Waiting& turn) {
+    uint32_t place = turn.place;
+    while (places_[place].key.kind != EndpointKind::none) place = (place + 1) & mask_;
+    places_[place] = turn.endpoint;
+  }
+
   std::span<Endpoint> places_;
   uint32_t mask_;
+  Waiting waiting_[kDistance];
+  size_t count_ = 0;
 };
 
 size_t dnat_backends(const Model& model) {
@@ -68,7 +91,7 @@ std::vector<EndpointKey> address_keys(const Model& model, std::span<const HostAd
   for (const auto& [id, service] : model.services()) keys.push_back(vip_key(service.vip.address));
   for (const HostAddress& host : hosts) keys.push_back(host_key(host.address));
   std::ranges::sort(keys, before);
-  keys.erase(std::ranges::unique(keys).begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   return keys;
 }
 
@@ -87,6 +110,7 @@ SharedBlob build_endpoint_blob(const Model& model, std::span<const EndpointKey> 
       filler.put(backend_key(service, backend), id, backend.id);
   }
   for (const EndpointKey& key : address_keys) filler.put(key, 0, 0);
+  filler.finish();
   blob.head().places = places;
   return blob.finish();
 }

@@ -5,10 +5,12 @@
 // meaning as long as anything refers to it; then it is free for another. 0 means no way at all.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "controlplane/model/compile_state.h"
@@ -19,8 +21,6 @@ class NextHopNumbers {
  public:
   NextHopNumbers() = default;
   explicit NextHopNumbers(const std::map<uint32_t, NextHopKey>& saved);
-  NextHopNumbers(NextHopNumbers&&) = default;
-  NextHopNumbers& operator=(NextHopNumbers&&) = default;
 
   // The number of a next hop; the lowest free one if it has none yet.
   uint32_t number_of(const NextHopKey& key);
@@ -29,22 +29,23 @@ class NextHopNumbers {
   void keep_only(const std::vector<bool>& used);
 
   // Every number is below this.
-  uint32_t limit() const { return limit_; }
-  const std::map<NextHopKey, uint32_t>& by_key() const { return by_key_; }
-  // REQUIRES: the number is in use.
-  const NextHopKey& key_of(uint32_t number) const { return *by_number_[number]; }
-  bool in_use(uint32_t number) const { return number < limit_ && by_number_[number] != nullptr; }
+  uint32_t limit() const { return static_cast<uint32_t>(keys_.size()); }
+  // By number; nothing: it is free. 0 never has a key.
+  const std::vector<std::optional<NextHopKey>>& keys() const { return keys_; }
 
   // What changed since the last call; nothing: the number is free again.
   std::map<uint32_t, std::optional<NextHopKey>> take_changes();
 
  private:
+  struct Hash {
+    size_t operator()(const NextHopKey& key) const;
+  };
+
   void assign(uint32_t number, const NextHopKey& key);
 
-  std::map<NextHopKey, uint32_t> by_key_;
-  std::vector<const NextHopKey*> by_number_ = {nullptr};  // into by_key_
+  std::unordered_map<NextHopKey, uint32_t, Hash> numbers_;
+  std::vector<std::optional<NextHopKey>> keys_ = {std::nullopt};
   std::set<uint32_t> free_;
-  uint32_t limit_ = 1;
   std::map<uint32_t, std::optional<NextHopKey>> changes_;
 };
 

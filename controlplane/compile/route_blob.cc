@@ -3,8 +3,8 @@
 #include "controlplane/compile/route_blob.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
-#include <tuple>
 
 namespace rota {
 namespace {
@@ -16,89 +16,112 @@ bool starts_before(const Prefix& a, const Prefix& b) {
   return a.start != b.start ? a.start < b.start : a.length < b.length;
 }
 
-auto place_of(const NextHopKey& key) { return std::tie(key.port, key.vlan, key.neighbour.bytes); }
+// ---- next hops ----
 
-// Fills next hops, walking two lists of one order: keys in use, and neighbours known.
+void resolve(NextHop& next_hop, const MacAddress& mac) {
+  next_hop.destination = mac;
+  next_hop.resolved = 1;
+}
+
 void fill_next_hops(std::span<NextHop> next_hops, const Routing& routing,
                     const std::vector<Neighbour>& neighbours, const NextHopNumbers& numbers) {
-  auto neighbour = neighbours.begin();
-  const WayOut* out = nullptr;
-  for (const auto& [key, number] : numbers.by_key()) {
-    if (out == nullptr || out->port != key.port || out->vlan != key.vlan)
-      out = routing.way_out(key.port, key.vlan);
+  for (uint32_t number = 1; number < numbers.limit(); ++number) {
+    const auto& key = numbers.keys()[number];
+    const WayOut* out = key ? routing.way_out(key->port, key->vlan) : nullptr;
     if (out == nullptr) continue;
-    while (neighbour != neighbours.end() && place_of(neighbour->key) < place_of(key)) ++neighbour;
-    const bool resolved =
-        neighbour != neighbours.end() && place_of(neighbour->key) == place_of(key);
-    next_hops[number] = NextHop{.destination = resolved ? neighbour->mac : MacAddress{},
-                                .source = out->mac,
-                                .port = key.port,
-                                .vlan = key.vlan,
-                                .mtu = out->mtu,
-                                .resolved = resolved,
-                                .on_link = key.on_link,
-                                .reserved = {}};
+    NextHop& next_hop = next_hops[number];
+    next_hop.source = out->mac;
+    next_hop.port = key->port;
+    next_hop.vlan = key->vlan;
+    next_hop.mtu = out->mtu;
+    next_hop.on_link = key->on_link;
+    if (key->on_link) continue;
+    NextHopKey gateway = *key;
+    gateway.on_link = true;
+    const auto found = std::ranges::lower_bound(neighbours, gateway, {}, &Neighbour::key);
+    if (found != neighbours.end() && found->key == gateway) resolve(next_hop, found->mac);
   }
-}
-
-// Where each way's next hops stand among the targets; a host's are behind them all.
-class TargetList {
- public:
-  explicit TargetList(const RouteTargets& targets) {
-    for (const auto& way : targets.of_way) {
-      ways_.push_back({static_cast<uint32_t>(targets_.size()), static_cast<uint32_t>(way.size())});
-      targets_.insert(targets_.end(), way.begin(), way.end());
-    }
-  }
-
-  struct Place {
-    uint32_t first;
-    uint32_t count;
-  };
-  Place place_of_value(uint32_t value) {
-    if (!(value & kHostBit)) return ways_[value];
-    targets_.push_back(value & ~kHostBit);
-    return {static_cast<uint32_t>(targets_.size()) - 1, 1};
-  }
-  const std::vector<uint32_t>& targets() const { return targets_; }
-
- private:
-  std::vector<Place> ways_;
-  std::vector<uint32_t> targets_;
-};
-
-template <typename Range>
-std::vector<Range> ranges_of(const Routing& routing, const std::vector<Prefix>& hosts, bool ipv4,
-                             TargetList& targets) {
-  const auto& prefixes = routing.prefixes(ipv4);
-  std::vector<Prefix> merged;
-  merged.reserve(prefixes.size() + hosts.size());
-  std::ranges::merge(hosts, prefixes, std::back_inserter(merged), starts_before);
-  const auto flat = flatten(merged, 0, ipv4);
-  std::vector<Range> ranges;
-  ranges.reserve(flat.size());
-  for (const FlatRange& range : flat) {
-    const auto place = targets.place_of_value(range.value);
-    if constexpr (sizeof(Range) == sizeof(RouteRange4))
-      ranges.push_back({static_cast<uint32_t>(range.start.low), place.first, place.count});
-    else
-      ranges.push_back({range.start, place.first, place.count});
-  }
-  return ranges;
-}
-
-std::vector<uint32_t> number_way(const Way& way, NextHopNumbers& numbers) {
-  uint32_t divisor = 0;
-  for (const Hop& hop : way.hops) divisor = std::gcd(divisor, hop.weight);
-  std::vector<uint32_t> targets;
-  for (const Hop& hop : way.hops)
-    targets.insert(targets.end(), hop.weight / divisor, numbers.number_of(next_hop_key(hop)));
-  return targets;
+  for (const Neighbour& neighbour : neighbours)
+    if (neighbour.next_hop != 0) resolve(next_hops[neighbour.next_hop], neighbour.mac);
 }
 
 bool leads_on_link(const Way& way, uint32_t ifindex) {
   return std::ranges::any_of(
       way.hops, [&](const Hop& hop) { return !hop.gateway && hop.out.ifindex == ifindex; });
+}
+
+// ---- ranges ----
+
+// Lays out the targets: each way's next hops once, then one for each host.
+class TableBuilder {
+ public:
+  TableBuilder(const Routing& routing, NextHopNumbers& numbers) : routing_(routing) {
+    for (const Way& way : routing.ways()) add_way(way, numbers);
+    table_.ways = table_.targets;
+  }
+
+  // `hosts`: sorted.
+  void add(const std::vector<Prefix>& hosts4, const std::vector<Prefix>& hosts6) {
+    add_ranges(table_.ipv4, hosts4, true);
+    add_ranges(table_.ipv6, hosts6, false);
+  }
+  RouteTable take() { return std::move(table_); }
+
+ private:
+  struct Place {
+    uint32_t first;
+    uint32_t count;
+  };
+
+  template <typename Range>
+  void add_ranges(std::vector<Range>& ranges, const std::vector<Prefix>& hosts, bool ipv4) {
+    const auto& prefixes = routing_.prefixes(ipv4);
+    std::vector<Prefix> merged;
+    merged.reserve(prefixes.size() + hosts.size());
+    std::ranges::merge(hosts, prefixes, std::back_inserter(merged), starts_before);
+    const auto flat = flatten(merged, 0, ipv4);
+    ranges.reserve(flat.size());
+    for (const FlatRange& range : flat) {
+      const Place place = place_of(range.value);
+      if constexpr (sizeof(Range) == sizeof(RouteRange4))
+        ranges.push_back({static_cast<uint32_t>(range.start.low), place.first, place.count});
+      else
+        ranges.push_back({range.start, place.first, place.count});
+    }
+  }
+
+  void add_way(const Way& way, NextHopNumbers& numbers) {
+    uint32_t divisor = 0;
+    for (const Hop& hop : way.hops) divisor = std::gcd(divisor, hop.weight);
+    const auto first = static_cast<uint32_t>(table_.targets.size());
+    for (const Hop& hop : way.hops)
+      table_.targets.insert(table_.targets.end(), hop.weight / divisor,
+                            numbers.number_of(next_hop_key(hop)));
+    places_.push_back({first, static_cast<uint32_t>(table_.targets.size()) - first});
+  }
+
+  Place place_of(uint32_t value) {
+    if (!(value & kHostBit)) return places_[value];
+    table_.targets.push_back(value & ~kHostBit);
+    return {static_cast<uint32_t>(table_.targets.size()) - 1, 1};
+  }
+
+  const Routing& routing_;
+  std::vector<Place> places_;  // by way
+  RouteTable table_;
+};
+
+std::vector<Prefix> hosts_of(const std::vector<Neighbour>& neighbours, bool ipv4) {
+  std::vector<Prefix> hosts;
+  const uint8_t length = ipv4 ? 32 : 128;
+  for (const Neighbour& neighbour : neighbours) {
+    const Address& address = neighbour.key.neighbour;
+    if (neighbour.next_hop != 0 && address.is_ipv4() == ipv4)
+      hosts.push_back({start_of(address), length, kHostBit | neighbour.next_hop});
+  }
+  // Those of one port stand in order already.
+  if (!std::ranges::is_sorted(hosts, starts_before)) std::ranges::sort(hosts, starts_before);
+  return hosts;
 }
 
 }  // namespace
@@ -121,51 +144,51 @@ std::vector<Neighbour> resolved_neighbours(const std::vector<NeighbourFact>& fac
                           .mac = fact.mac,
                           .routed = leads_on_link(routing.way_to(fact.address), fact.ifindex)});
   }
-  std::ranges::sort(neighbours, {}, &Neighbour::key);
-  const auto repeated = std::ranges::unique(neighbours, {}, &Neighbour::key);
-  neighbours.erase(repeated.begin(), repeated.end());
+  if (!std::ranges::is_sorted(neighbours, {}, &Neighbour::key))
+    std::ranges::sort(neighbours, {}, &Neighbour::key);
+  const auto same_key = [](const Neighbour& a, const Neighbour& b) { return a.key == b.key; };
+  neighbours.erase(std::unique(neighbours.begin(), neighbours.end(), same_key), neighbours.end());
   return neighbours;
 }
 
-RouteTargets number_route_targets(const Routing& routing, const std::vector<Neighbour>& neighbours,
-                                  NextHopNumbers& numbers) {
-  RouteTargets targets;
-  for (const Way& way : routing.ways()) targets.of_way.push_back(number_way(way, numbers));
-  for (const Neighbour& neighbour : neighbours) {
+bool number_neighbours(std::vector<Neighbour>& neighbours, const std::vector<Neighbour>& previous,
+                       NextHopNumbers& numbers) {
+  bool same = neighbours.size() == previous.size();
+  auto known = previous.begin();
+  for (Neighbour& neighbour : neighbours) {
+    while (known != previous.end() && known->key < neighbour.key) ++known;
+    const bool met = known != previous.end() && known->key == neighbour.key;
+    same = same && met && known->routed == neighbour.routed;
     if (!neighbour.routed) continue;
-    const Address& address = neighbour.key.neighbour;
-    targets.hosts.push_back(numbers.number_of(neighbour.key));
-    const uint32_t value = kHostBit | targets.hosts.back();
-    if (address.is_ipv4())
-      targets.hosts4.push_back({start_of(address), 32, value});
-    else
-      targets.hosts6.push_back({start_of(address), 128, value});
+    neighbour.next_hop =
+        met && known->next_hop != 0 ? known->next_hop : numbers.number_of(neighbour.key);
   }
-  std::ranges::sort(targets.hosts4, starts_before);
-  std::ranges::sort(targets.hosts6, starts_before);
-  return targets;
+  return same;
 }
 
-SharedBlob build_route_blob(const Routing& routing, const RouteTargets& targets,
+RouteTable build_route_table(const Routing& routing, const std::vector<Neighbour>& neighbours,
+                             NextHopNumbers& numbers) {
+  TableBuilder builder(routing, numbers);
+  builder.add(hosts_of(neighbours, true), hosts_of(neighbours, false));
+  return builder.take();
+}
+
+SharedBlob build_route_blob(const Routing& routing, const RouteTable& table,
                             const std::vector<Neighbour>& neighbours,
                             const NextHopNumbers& numbers) {
-  TargetList target_list(targets);
-  const auto ipv4 = ranges_of<RouteRange4>(routing, targets.hosts4, true, target_list);
-  const auto ipv6 = ranges_of<RouteRange6>(routing, targets.hosts6, false, target_list);
-
   BlobBuilder<SnapshotRoutes> blob(
       BlobKind::routes, sizeof(SnapshotRoutes) + numbers.limit() * sizeof(NextHop) +
-                            target_list.targets().size() * sizeof(uint32_t) +
-                            ipv4.size() * sizeof(RouteRange4) + ipv6.size() * sizeof(RouteRange6) +
-                            5 * kBlobAlignment);
+                            table.targets.size() * sizeof(uint32_t) +
+                            table.ipv4.size() * sizeof(RouteRange4) +
+                            table.ipv6.size() * sizeof(RouteRange6) + 5 * kBlobAlignment);
   const BlobArray next_hops = blob.append<NextHop>(numbers.limit());
   fill_next_hops(blob.in<NextHop>(next_hops), routing, neighbours, numbers);
-  const BlobArray target_array = blob.append<uint32_t>(target_list.targets());
-  const BlobArray ranges4 = blob.append<RouteRange4>(ipv4);
-  const BlobArray ranges6 = blob.append<RouteRange6>(ipv6);
+  const BlobArray targets = blob.append<uint32_t>(table.targets);
+  const BlobArray ranges4 = blob.append<RouteRange4>(table.ipv4);
+  const BlobArray ranges6 = blob.append<RouteRange6>(table.ipv6);
   SnapshotRoutes& head = blob.head();
   head.next_hops = next_hops;
-  head.targets = target_array;
+  head.targets = targets;
   head.ipv4 = ranges4;
   head.ipv6 = ranges6;
   return blob.finish();

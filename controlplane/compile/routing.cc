@@ -147,6 +147,7 @@ void Routing::learn_interfaces() {
                                  .mac = vlan.mac,
                                  .mtu = std::min(vlan.mtu, port->mtu)};
   }
+  for (const auto& [ifindex, out] : by_ifindex_) ifindices_[{out.port, out.vlan}] = ifindex;
 }
 
 const WayOut* Routing::way_out(uint32_t ifindex) const {
@@ -155,9 +156,8 @@ const WayOut* Routing::way_out(uint32_t ifindex) const {
 }
 
 const WayOut* Routing::way_out(uint16_t port, uint16_t vlan) const {
-  for (const auto& [ifindex, out] : by_ifindex_)
-    if (out.port == port && out.vlan == vlan) return &out;
-  return nullptr;
+  const auto found = ifindices_.find({port, vlan});
+  return found == ifindices_.end() ? nullptr : way_out(found->second);
 }
 
 Way Routing::way_of(const RouteFact& route) const {

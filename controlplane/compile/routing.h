@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "controlplane/compile/facts.h"
@@ -96,7 +97,8 @@ class Routing {
   std::vector<HostAddress> host_addresses_;
   std::set<std::array<uint8_t, 16>> hosts_;
   std::map<uint32_t, WayOut> by_ifindex_;
-  std::vector<Way> ways_;  // [0]: none
+  std::map<std::pair<uint16_t, uint16_t>, uint32_t> ifindices_;  // by port and VLAN
+  std::vector<Way> ways_;                                        // [0]: none
   std::vector<Prefix> prefixes4_;
   std::vector<Prefix> prefixes6_;
   std::vector<FlatRange> ranges4_;

@@ -22,8 +22,11 @@ struct CompileCache {
   Routing routing;
   std::vector<NeighbourFact> neighbour_facts;
   std::vector<Neighbour> neighbours;
-  RouteTargets targets;
+  RouteTable route_table;
   NextHopNumbers numbers;
+  std::vector<uint32_t> backends_by_hop;  // how many lead there, by number
+  std::vector<uint64_t> health_stamps;
+  std::vector<uint16_t> service_of_slot;
   std::vector<EndpointKey> address_keys;
 };
 
@@ -35,6 +38,7 @@ Compiled::~Compiled() = default;
 namespace {
 
 using ServicePointer = std::shared_ptr<const CompiledService>;
+using Places = std::map<uint16_t, ServicePointer>;
 
 bool before(const rota_endpoint_entry& a, const rota_endpoint_entry& b) {
   return std::memcmp(&a.key, &b.key, sizeof(a.key)) < 0;
@@ -59,7 +63,6 @@ class Compilation {
 
   void run() {
     learn_ways();
-    drop_deleted_services();
     compile_services();
     compile_routes();
     compile_endpoints();
@@ -73,42 +76,86 @@ class Compilation {
     neighbours_changed_ = routing_changed_ || cache_.neighbour_facts != facts_.neighbours;
     if (!neighbours_changed_) return;
     cache_.neighbour_facts = facts_.neighbours;
-    cache_.neighbours = resolved_neighbours(facts_.neighbours, cache_.routing);
-  }
-
-  void drop_deleted_services() {
-    std::erase_if(result_.services, [&](const auto& entry) {
-      if (model_.find(entry.first) != nullptr) return false;
-      note_replaced(entry.first, entry.second.get(), nullptr);
-      return true;
-    });
   }
 
   // ---- services ----
 
+  // Walks both maps, which are ordered by id.
   void compile_services() {
+    note_new_health();
+    auto place = result_.services.begin();
     for (const auto& [id, service] : model_.services()) {
-      ServicePointer& place = result_.services[id];
-      if (still_holds(service, place.get())) continue;
-      ServicePointer fresh = compile_service(service, place.get());
-      note_replaced(id, place.get(), fresh.get());
-      place = std::move(fresh);
+      while (place != result_.services.end() && place->first < id) place = drop_service(place);
+      if (place == result_.services.end() || place->first != id)
+        place = result_.services.emplace_hint(place, id, nullptr);
+      update_service(service, place->second);
+      ++place;
     }
+    while (place != result_.services.end()) place = drop_service(place);
   }
 
-  // Nothing that the compiled service was made from has changed.
-  bool still_holds(const Service& service, const CompiledService* compiled) const {
-    if (compiled == nullptr || routing_changed_ || compiled->model_revision != service.revision)
-      return false;
-    for (size_t i = 0; i < service.backends.size(); ++i) {
-      const Backend& backend = service.backends[i];
-      const BackendStatus& status = compiled->backends[i];
-      const auto found = judge(service, backend, status.obstacle, facts_.health.find(backend));
-      if (found.state != status.state || found.reason != status.reason ||
-          found.since_unix_s.value_or(status.since_unix_s) != status.since_unix_s)
-        return false;
+  Places::iterator drop_service(Places::iterator place) {
+    note_replaced(place->first, place->second.get(), nullptr);
+    return result_.services.erase(place);
+  }
+
+  void update_service(const Service& service, ServicePointer& place) {
+    if (is_untouched(service, place.get()) || still_holds(service, place.get())) return;
+    ServicePointer fresh = compile_service(service, place.get());
+    note_replaced(service.id, place.get(), fresh.get());
+    place = std::move(fresh);
+  }
+
+  // Marks the services of which a check says something new.
+  void note_new_health() {
+    auto& known = cache_.health_stamps;
+    const auto& stamps = facts_.health.stamps();
+    health_changed_.assign(65536, false);
+    if (known == stamps) return;
+    const size_t slots = cache_.service_of_slot.size();
+    for (size_t slot = 0; slot < slots; ++slot) {
+      const uint64_t before = slot < known.size() ? known[slot] : 0;
+      const uint64_t now = slot < stamps.size() ? stamps[slot] : 0;
+      if (before != now) health_changed_[cache_.service_of_slot[slot]] = true;
     }
+    known = stamps;
+  }
+
+  // Nothing that bears on the compiled service has changed: the quick answer for most.
+  bool is_untouched(const Service& service, const CompiledService* compiled) const {
+    return compiled != nullptr && !routing_changed_ && !health_changed_[service.id] &&
+           compiled->model_revision == service.revision;
+  }
+
+  // Compiling would lead to the same.
+  bool still_holds(const Service& service, const CompiledService* compiled) const {
+    if (compiled == nullptr || compiled->model_revision != service.revision) return false;
+    for (size_t i = 0; i < service.backends.size(); ++i)
+      if (!still_stands(service, i, *compiled) || !still_reached(service, i, *compiled))
+        return false;
     return true;
+  }
+
+  bool still_stands(const Service& service, size_t i, const CompiledService& compiled) const {
+    const Backend& backend = service.backends[i];
+    const BackendStatus& status = compiled.backends[i];
+    const auto found = judge(service, backend, status.obstacle, facts_.health.find(backend));
+    return found.state == status.state && found.reason == status.reason &&
+           found.since_unix_s.value_or(status.since_unix_s) == status.since_unix_s;
+  }
+
+  bool still_reached(const Service& service, size_t i, const CompiledService& compiled) const {
+    if (!routing_changed_) return true;
+    const Backend& backend = service.backends[i];
+    const BackendStatus& status = compiled.backends[i];
+    const BackendWay way = way_to_backend(service, backend, cache_.routing);
+    if (way.obstacle != status.obstacle) return false;
+    if (way.hop == nullptr) return status.next_hop == 0;
+    if (status.next_hop == 0 ||
+        cache_.numbers.keys()[status.next_hop] != next_hop_key(*way.hop, backend.endpoint.address))
+      return false;
+    return service.mode != Mode::dnat ||
+           compiled.steering[i + 1].value.interface == way.hop->out.port_ifindex;
   }
 
   ServicePointer compile_service(const Service& service, const CompiledService* previous) {
@@ -141,6 +188,9 @@ class Compilation {
         compiled.on_link_ports |= uint64_t{1} << way.hop->out.port;
     }
     compiled.backends.push_back(std::move(status));
+    auto& service_of_slot = cache_.service_of_slot;
+    if (service_of_slot.size() <= backend.slot) service_of_slot.resize(backend.slot + 1);
+    service_of_slot[backend.slot] = service.id;
   }
 
   static void keep_since(BackendStatus& status, const CompiledService* previous) {
@@ -214,51 +264,64 @@ class Compilation {
     if (a.blob != b.blob) result_.changes.services.push_back(id);
     const bool same_ids =
         std::ranges::equal(a.backends, b.backends, {}, &BackendStatus::id, &BackendStatus::id);
-    const bool same_hops = std::ranges::equal(a.backends, b.backends, {}, &BackendStatus::next_hop,
-                                              &BackendStatus::next_hop);
     if (!same_ids || old_service == nullptr || new_service == nullptr) endpoints_changed_ = true;
-    if (!same_hops) backend_hops_changed_ = true;
+    for (const BackendStatus& status : b.backends) count_hop(status.next_hop, 1);
+    for (const BackendStatus& status : a.backends) count_hop(status.next_hop, -1);
     if (same_bytes(a.steering, b.steering)) return;
     steering_old_.insert(steering_old_.end(), a.steering.begin(), a.steering.end());
     steering_new_.insert(steering_new_.end(), b.steering.begin(), b.steering.end());
   }
 
+  void count_hop(uint32_t number, int backends) {
+    auto& counts = cache_.backends_by_hop;
+    if (counts.size() <= number) counts.resize(number + 1);
+    counts[number] += static_cast<uint32_t>(backends);
+    const bool first_or_last = counts[number] == static_cast<uint32_t>(backends > 0);
+    if (number != 0 && first_or_last) hops_changed_ = true;
+  }
+
   // ---- routes ----
 
   void compile_routes() {
-    if (neighbours_changed_)
-      cache_.targets = number_route_targets(cache_.routing, cache_.neighbours, cache_.numbers);
-    if (!neighbours_changed_ && !backend_hops_changed_) return;
-
-    std::vector<bool> wanted(cache_.numbers.limit());
-    for (const auto& [id, service] : result_.services)
-      for (const BackendStatus& status : service->backends) wanted[status.next_hop] = true;
-    for (const auto& way : cache_.targets.of_way)
-      for (const uint32_t number : way) wanted[number] = true;
-    std::vector<bool> used = wanted;
-    for (const uint32_t number : cache_.targets.hosts) used[number] = true;
-    cache_.numbers.keep_only(used);
-    result_.changes.state.next_hops = cache_.numbers.take_changes();
-    want_neighbours(wanted);
-
-    const bool numbers_changed = !result_.changes.state.next_hops.empty();
-    if (!first_ && !neighbours_changed_ && !numbers_changed) return;
+    bool ranges_changed = false;
+    if (neighbours_changed_) {
+      auto neighbours = resolved_neighbours(facts_.neighbours, cache_.routing);
+      const bool same = number_neighbours(neighbours, cache_.neighbours, cache_.numbers);
+      cache_.neighbours = std::move(neighbours);
+      ranges_changed = routing_changed_ || !same;
+    }
+    if (ranges_changed)
+      cache_.route_table = build_route_table(cache_.routing, cache_.neighbours, cache_.numbers);
+    if (ranges_changed || hops_changed_) sort_out_numbers();
+    if (!first_ && !neighbours_changed_ && result_.changes.state.next_hops.empty()) return;
     SharedBlob routes =
-        build_route_blob(cache_.routing, cache_.targets, cache_.neighbours, cache_.numbers);
+        build_route_blob(cache_.routing, cache_.route_table, cache_.neighbours, cache_.numbers);
     result_.changes.routes = first_ || routes->digest != result_.routes->digest;
     if (result_.changes.routes) result_.routes = std::move(routes);
   }
 
+  // Frees the numbers that nothing refers to, and tells whom the kernel shall resolve: what the
+  // backends and the main table lead to, but not each client that happens to be a neighbour.
+  void sort_out_numbers() {
+    std::vector<bool> wanted(cache_.numbers.limit());
+    for (size_t number = 1; number < cache_.backends_by_hop.size(); ++number)
+      if (cache_.backends_by_hop[number] != 0) wanted[number] = true;
+    for (const uint32_t number : cache_.route_table.ways) wanted[number] = true;
+    std::vector<bool> used = wanted;
+    for (const Neighbour& neighbour : cache_.neighbours) used[neighbour.next_hop] = true;
+    cache_.numbers.keep_only(used);
+    result_.changes.state.next_hops = cache_.numbers.take_changes();
+    want_neighbours(wanted);
+  }
+
   void want_neighbours(const std::vector<bool>& wanted) {
     std::vector<WantedNeighbour> neighbours;
-    const WayOut* out = nullptr;
-    for (const auto& [key, number] : cache_.numbers.by_key()) {
-      if (!wanted[number] || key.neighbour == Address{}) continue;
-      if (out == nullptr || out->port != key.port || out->vlan != key.vlan)
-        out = cache_.routing.way_out(key.port, key.vlan);
-      if (out == nullptr) continue;
-      const WantedNeighbour neighbour{out->ifindex, key.neighbour};
-      if (neighbours.empty() || neighbours.back() != neighbour) neighbours.push_back(neighbour);
+    neighbours.reserve(result_.wanted_neighbours.size() + 1);
+    for (uint32_t number = 1; number < cache_.numbers.limit(); ++number) {
+      const auto& key = cache_.numbers.keys()[number];
+      if (!wanted[number] || !key || key->neighbour == Address{}) continue;
+      if (const WayOut* out = cache_.routing.way_out(key->port, key->vlan))
+        neighbours.push_back({out->ifindex, key->neighbour});
     }
     result_.changes.wanted_neighbours = neighbours != result_.wanted_neighbours;
     if (result_.changes.wanted_neighbours) result_.wanted_neighbours = std::move(neighbours);
@@ -309,23 +372,24 @@ class Compilation {
     CompileChanges& changes = result_.changes;
     changes.state.empty = changes.state.turns.empty() && changes.state.next_hops.empty();
     if (first_ || !changes.services.empty() || changes.endpoints || changes.routes) {
-      const Digest contents = build_root(0)->digest;
-      const bool same = contents == cache_.contents && cache_.generation != 0 &&
+      const SharedBlob contents = build_root();
+      const bool same = contents->digest == cache_.contents && cache_.generation != 0 &&
                         cache_.generation >= facts_.generation_in_force;
       if (!same) {
         cache_.generation = std::max(cache_.generation, facts_.generation_in_force) + 1;
-        cache_.contents = contents;
+        cache_.contents = contents->digest;
         changes.generation = true;
         changes.state.empty = false;
       }
-      result_.root = build_root(cache_.generation);
+      result_.root = with_generation(*contents, cache_.generation);
       result_.generation = cache_.generation;
     }
     changes.state.generation = cache_.generation;
     changes.state.contents = cache_.contents;
   }
 
-  SharedBlob build_root(uint64_t generation) const {
+  // What a generation refers to, without its number.
+  SharedBlob build_root() const {
     const auto& services = result_.services;
     const size_t count = services.empty() ? 1 : size_t{services.rbegin()->first} + 1;
     BlobBuilder<SnapshotRoot> blob(
@@ -333,11 +397,17 @@ class Compilation {
     const BlobArray refs = blob.append<ServiceRef>(count);
     for (const auto& [id, service] : services)
       blob.in<ServiceRef>(refs)[id].digest = service->blob->digest;
-    blob.head().generation = generation;
     blob.head().endpoints = result_.endpoints->digest;
     blob.head().routes = result_.routes->digest;
     blob.head().services = refs;
     return blob.finish();
+  }
+
+  static SharedBlob with_generation(const Blob& contents, uint64_t generation) {
+    auto root = std::make_shared<Blob>(contents);
+    reinterpret_cast<SnapshotRoot*>(root->bytes.data())->generation = generation;
+    root->digest = digest_of(root->bytes);
+    return root;
   }
 
   const Model& model_;
@@ -348,7 +418,8 @@ class Compilation {
   const bool first_;
   bool routing_changed_ = false;
   bool neighbours_changed_ = false;
-  bool backend_hops_changed_ = false;
+  bool hops_changed_ = false;         // one came into use by backends, or went out of it
+  std::vector<bool> health_changed_;  // by service id
   bool endpoints_changed_ = false;
   std::vector<rota_endpoint_entry> steering_old_;  // of what changed
   std::vector<rota_endpoint_entry> steering_new_;
@@ -385,7 +456,9 @@ std::vector<rota_endpoint_entry> all_steering(const Compiled& compiled) {
 }
 
 const NextHop* find_next_hop(const Compiled& compiled, uint32_t number) {
-  if (compiled.routes == nullptr || !compiled.cache->numbers.in_use(number)) return nullptr;
+  if (compiled.routes == nullptr) return nullptr;
+  const auto& keys = compiled.cache->numbers.keys();
+  if (number >= keys.size() || !keys[number]) return nullptr;
   const auto& routes = compiled.routes->as<SnapshotRoutes>();
   return &array_of<NextHop>(routes, routes.next_hops)[number];
 }

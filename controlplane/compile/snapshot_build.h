@@ -41,7 +41,7 @@ struct BackendStatus {
   std::string_view obstacle;     // what is in the way to it; empty: nothing
 };
 
-// A neighbour that the kernel is to resolve and keep fresh.
+// A neighbour that the kernel is to resolve and keep fresh. It may be listed twice.
 struct WantedNeighbour {
   uint32_t ifindex = 0;
   Address address;
@@ -98,7 +98,8 @@ struct Compiled {
 // Before the first compile of a run: what the store remembers.
 Compiled resume(CompileState state);
 
-// REQUIRES: port indices below kPortCountMax.
+// REQUIRES: port indices below kPortCountMax; `previous` is of an earlier state of this very model.
+// Cost with 10 000 services of 10 backends, one of them changed: some milliseconds.
 Compiled compile(const Model& model, const Facts& facts, const ReadTickets& tickets,
                  Compiled previous);
 

@@ -16,7 +16,8 @@ namespace {
 
 constexpr int kApplicationId = 0x61746f72;  // "rota"
 constexpr int kSchemaVersion = 1;
-constexpr int kBusyTimeout_ms = 2000;  // a predecessor may still be on its way out
+constexpr int64_t kNextHopMax = 1 << 24;  // a larger number can only be damage
+constexpr int kBusyTimeout_ms = 2000;     // a predecessor may still be on its way out
 
 constexpr char kSchema[] = R"(
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -522,7 +523,7 @@ Result<CompileState> Store::load_compile_state() {
       state.turns[narrow<uint16_t>("service id", rows.integer(0), 1)] = read_turns(rows.blob(1));
     Statement rows(*database_, "SELECT number, port, vlan, neighbour, on_link FROM next_hops");
     while (rows.step())
-      state.next_hops[narrow<uint32_t>("next hop", rows.integer(0), 1)] =
+      state.next_hops[narrow<uint32_t>("next hop", rows.integer(0), 1, kNextHopMax)] =
           NextHopKey{narrow<uint16_t>("port", rows.integer(1)),
                      narrow<uint16_t>("VLAN", rows.integer(2), 0, 4095),
                      good(parse_address("next hop", rows.text(3))), rows.integer(4) != 0};

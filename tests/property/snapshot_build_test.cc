@@ -135,6 +135,7 @@ class RandomLife : public ControlWorld {
   explicit RandomLife(Random& random)
       : ControlWorld({.service_count = 64, .backend_count = 512}), random_(random) {
     tickets = [this](uint16_t service) { return lines_[service]; };
+    while (model.backend_count() < 20) step();
   }
 
   void step() {
@@ -179,7 +180,11 @@ class RandomLife : public ControlWorld {
   void maybe(const Result<Edit>& planned) {
     if (planned.ok()) model.apply(*planned);
   }
-  std::string name() { return "s" + std::to_string(pick(12)); }
+  std::string name() {
+    const auto& services = model.services();
+    if (services.empty() || pick(5) == 0) return "s" + std::to_string(pick(12));
+    return std::next(services.begin(), pick(static_cast<uint32_t>(services.size())))->second.name;
+  }
   std::string backend_text() { return "10.0.0." + std::to_string(1 + pick(30)); }
   Address backend_address() { return address(backend_text()); }
   std::string endpoint() { return backend_text() + ":" + std::to_string(80 + pick(3)); }
