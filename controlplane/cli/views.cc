@@ -101,15 +101,17 @@ std::vector<std::string> complaints(const api::Status& status) {
     wrong.push_back(fmt::format("generation {} is not in force yet (the dataplane has {})",
                                 status.generation(), dataplane.generation_in_force()));
   for (const auto& port : status.ports()) {
-    if (!port.up()) wrong.push_back(fmt::format("port {} is down", port.name()));
+    if (dataplane.connected() && !port.up())
+      wrong.push_back(fmt::format("port {} is down", port.name()));
     if (port.steering() != "none" && !port.steering().starts_with("attached"))
       wrong.push_back(fmt::format("port {} has no steering: {}", port.name(), port.steering()));
   }
   for (const auto& worker : status.workers())
-    if (!worker.alive())
+    if (dataplane.connected() && !worker.alive())
       wrong.push_back(fmt::format("worker {} makes no progress", worker.index()));
   if (status.backends() > 0 && status.backends_up() == 0)
     wrong.push_back(fmt::format("none of {} backends is up", status.backends()));
+  wrong.insert(wrong.end(), status.troubles().begin(), status.troubles().end());
   return wrong;
 }
 

@@ -87,14 +87,20 @@ TEST_F(RotaOutput, StatusSaysFirstAllThatIsWrong) {
   rotad.status.mutable_ports(0)->set_steering("not attached: operation not permitted");
   rotad.status.mutable_workers(1)->set_alive(false);
   rotad.status.set_backends_up(0);
+  rotad.status.add_troubles("VIP 203.0.113.10: cannot be placed on lo: operation not permitted");
   const std::string out = text("status");
   EXPECT_EQ(out.substr(0, out.find('\n')),
             "not healthy: the dataplane refused the last generation: blob 3: seal is missing; "
             "port wan is down; port wan has no steering: not attached: operation not permitted; "
-            "worker 1 makes no progress; none of 5 backends is up");
+            "worker 1 makes no progress; none of 5 backends is up; "
+            "VIP 203.0.113.10: cannot be placed on lo: operation not permitted");
+}
 
+TEST_F(RotaOutput, StatusWithoutADataplaneDoesNotAccuseItsPortsAndWorkers) {
   rotad.status.mutable_dataplane()->set_connected(false);
-  EXPECT_TRUE(text("status").starts_with("not healthy: the dataplane is not connected to rotad; "));
+  rotad.status.mutable_ports(0)->set_up(false);
+  rotad.status.mutable_workers(0)->set_alive(false);
+  EXPECT_TRUE(text("status").starts_with("not healthy: the dataplane is not connected to rotad\n"));
 }
 
 TEST_F(RotaOutput, StatsShowWhatIsNotZero) {
