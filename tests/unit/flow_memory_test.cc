@@ -191,6 +191,24 @@ TEST(FlowMemory, AnotherConfigurationIsToldApartAndChangesNothing) {
   EXPECT_TRUE(std::equal(before.begin(), before.end(), bytes.span().begin()));
 }
 
+// Random bytes are a valid record once in a million times; this makes it never.
+template <typename Entry>
+void spoil(Entry& entry, std::mt19937_64& random, uint32_t service_limit) {
+  switch (below(random, 4)) {
+    case 0:
+      entry.backend = 0;
+      break;
+    case 1:
+      entry.key.service = 0;
+      break;
+    case 2:
+      entry.key.service = static_cast<uint16_t>(service_limit + below(random, 1000));
+      break;
+    default:
+      entry.status = static_cast<uint8_t>(FlowState::unproven);  // in the established region
+  }
+}
+
 TEST(FlowMemory, AdoptionRemovesExactlyWhatIsDamaged) {
   auto random = test::random_source();
   for (int round = 0; round < 100; ++round) {
@@ -213,6 +231,7 @@ TEST(FlowMemory, AdoptionRemovesExactlyWhatIsDamaged) {
         auto* raw = reinterpret_cast<uint8_t*>(&bucket);
         for (size_t byte = 0; byte < sizeof(bucket); ++byte)
           raw[byte] = static_cast<uint8_t>(random());
+        for (Entry& entry : bucket.slots) spoil(entry, random, config.service_limit);
       }
       for (int i = 0; i < 6; ++i) {  // killed while writing, before anything was written
         auto& sequence = buckets[below(random, bucket_count)].slots[1].meta;
