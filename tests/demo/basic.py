@@ -9,7 +9,7 @@ from lab import Lab, wait_until
 from lab.node import program_path
 
 SERVICE = "web"
-MAP = """
+MAP = """\
    client ------------ balancer ----------+---- be1  10.0.0.11
    203.0.113.100       203.0.113.2        +---- be2  10.0.0.12
                        10.0.0.1           +---- be3  10.0.0.13
