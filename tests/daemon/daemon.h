@@ -21,6 +21,9 @@ struct Settings {
   uint32_t workers = 1;
   std::string flows = "{ipv4: 8192, ipv6: 8192, unproven: 8192}";
   std::string more = {};  // further lines of the node file
+  bool kernel_side = false;
+  bool without_net_admin = false;
+  std::string out_device = {};  // instead of a wire
 };
 
 class Daemon {
@@ -43,13 +46,15 @@ class Daemon {
   Daemon& operator=(const Daemon&) = delete;
 
   void write_node_file(const Settings& settings) {
-    workers_ = static_cast<uint16_t>(settings.workers);
+    settings_ = settings;
+    const char* kernel_side = settings.kernel_side ? "true" : "false";
+    const std::string out =
+        settings.out_device.empty() ? Wire::device(0, socket("out")) : settings.out_device;
     std::ofstream file(node_file());
     file << "node: test\nrun_dir: " << run_dir() << "\nports:\n"
-         << "  - {name: out0, kernel_side: false, vdev: \"" << Wire::device(0, socket("out"))
-         << "\"}\n"
-         << "  - {name: in0, kernel_side: false, vdev: \"" << Wire::device(1, socket("in"))
-         << "\"}\n"
+         << "  - {name: out0, kernel_side: " << kernel_side << ", vdev: \"" << out << "\"}\n"
+         << "  - {name: in0, kernel_side: " << kernel_side << ", vdev: \""
+         << Wire::device(1, socket("in")) << "\"}\n"
          << "workers: [";
     for (uint32_t i = 0; i < settings.workers; ++i)
       file << (i ? ", " : "") << "{core: " << first_core() << ", shared: true}";
@@ -59,8 +64,9 @@ class Daemon {
   }
 
   void start() {
-    program_ = std::make_unique<Program>(
-        std::vector<std::string>{executable(), "--node", node_file()}, log_file());
+    program_ =
+        std::make_unique<Program>(std::vector<std::string>{executable(), "--node", node_file()},
+                                  log_file(), settings_.without_net_admin);
   }
   // Starts it, and waits until both wires are connected.
   void start_connected() {
@@ -74,8 +80,8 @@ class Daemon {
   void connect() {
     in_.reset();
     out_.reset();
-    out_ = std::make_unique<Wire>(socket("out"), workers_);
-    in_ = std::make_unique<Wire>(socket("in"), workers_);
+    out_ = std::make_unique<Wire>(socket("out"), workers());
+    in_ = std::make_unique<Wire>(socket("in"), workers());
   }
   int end(int signal) {
     in_.reset();
@@ -109,10 +115,11 @@ class Daemon {
   }
 
  private:
+  uint16_t workers() const { return static_cast<uint16_t>(settings_.workers); }
   std::string socket(const std::string& name) const { return path_ / name; }
 
   std::filesystem::path path_;
-  uint16_t workers_ = 1;
+  Settings settings_;
   std::unique_ptr<Program> program_;
   std::unique_ptr<Wire> out_;
   std::unique_ptr<Wire> in_;

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <linux/capability.h>
 #include <sstream>
 #include <string>
 #include <sys/prctl.h>
@@ -33,13 +34,15 @@ inline bool wait_until(const std::function<bool()>& condition,
 
 class Program {
  public:
-  Program(std::vector<std::string> arguments, std::string log) : log_(std::move(log)) {
+  Program(std::vector<std::string> arguments, std::string log, bool without_net_admin = false)
+      : log_(std::move(log)) {
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     pid_ = ::fork();
     if (pid_ != 0) return;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (without_net_admin) ::prctl(PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0);
     const int file = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     ::dup2(file, STDERR_FILENO);
     ::dup2(file, STDOUT_FILENO);
