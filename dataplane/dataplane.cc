@@ -91,7 +91,7 @@ LinkGreeting Dataplane::greeting() const {
                     .backend_count = node_.backend_count,
                     .reserved = 0},
           .counters_fd = counters_fd_.get(),
-          .flows_fd = flows_.fd()};
+          .flows_fd = flows_.reader_fd()};
 }
 
 void Dataplane::start_workers() {

@@ -36,6 +36,13 @@ Fd open_locked(const std::string& path) {
   return file;
 }
 
+// The same file by a description of its own, read-only.
+Fd open_reader(const Fd& file, const std::string& path) {
+  Fd reader(::open(fmt::format("/proc/self/fd/{}", file.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!reader) throw failure(path, std::strerror(errno));
+  return reader;
+}
+
 bool is_empty(const Fd& file) {
   struct stat status;
   return ::fstat(file.get(), &status) == 0 && status.st_size == 0;
@@ -97,6 +104,7 @@ uint32_t owner_ipv6(const void* context, const FlowKey6& key) {
 FlowStore::FlowStore(const std::string& path, const FlowMemoryConfig& config)
     : path_(path), file_(open_locked(path)) {
   is_empty(file_) ? lay_out_anew(config) : take_over(config);
+  reader_ = open_reader(file_, path_);
 }
 
 void FlowStore::take_over(const FlowMemoryConfig& config) {

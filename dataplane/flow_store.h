@@ -22,7 +22,9 @@ class FlowStore {
   FlowStore(const std::string& path, const FlowMemoryConfig& config);
 
   FlowMemory& memory() { return *memory_; }
-  int fd() const { return file_.get(); }  // of the file, whole
+  // Of the file, whole, for reading alone. To be passed on: it does not share the lock, which would
+  // else outlive this process with whoever holds the descriptor.
+  int reader_fd() const { return reader_.get(); }
 
   // Moves what flows a file of other sizes holds. REQUIRES: no worker uses the tables yet.
   void import_flows(const Generation& generation);
@@ -35,7 +37,8 @@ class FlowStore {
   void replace(const FlowMemoryConfig& config);
 
   std::string path_;
-  Fd file_;
+  Fd file_;  // locked
+  Fd reader_;
   Mapping mapping_;
   std::optional<FlowMemory> memory_;
   // The file of other sizes, until its flows have moved.
