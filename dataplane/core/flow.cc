@@ -196,7 +196,10 @@ void apply_to_unproven(const Note& note, const Scene& scene, FlowTable<Entry>& t
   if (note.events & note_event::kReset) return table.erase(record);
   table.touch(*record, scene.now);
   if (note.events & note_event::kAnswered) table.add_flags(*record, flow_flag::kAnswered);
-  if (note.events & note_event::kAlive) prove(scene, table, record, hash, backend);
+  // A bare ACK before any SYN-ACK answers an older connection of the same ports (a challenge ACK,
+  // RFC 5961 4): the client will reset that one and send its SYN again.
+  const bool connected = record->has(flow_flag::kAnswered) || note.events & note_event::kData;
+  if ((note.events & note_event::kAlive) && connected) prove(scene, table, record, hash, backend);
 }
 
 template <typename Entry>

@@ -5,9 +5,9 @@
 // packet of a flow without a record (an orphan) gets the consistent fallback (design section 4).
 //
 // What makes a record: a new flow is unproven until there is evidence that both ends are real.
-//   TCP, dnat   the backend's SYN-ACK, and then a client packet that is no SYN; or any backend
-//               packet without SYN and RST, which only a connection sends. A SYN-ACK alone proves
-//               nothing: backends answer forged SYNs too.
+//   TCP, dnat   the backend's SYN-ACK, and then a packet of either side that is no SYN and no RST;
+//               or, where no SYN-ACK was seen, the backend's data. A SYN-ACK alone proves nothing:
+//               backends answer forged SYNs too.
 //   TCP, dsr    a second client packet that is no SYN: replies pass us by
 //   UDP         a second client packet
 #pragma once

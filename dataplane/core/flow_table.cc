@@ -130,7 +130,7 @@ FlowGeometry size_for(uint64_t established_flows, uint64_t unproven_flows) {
   FlowGeometry geometry;
   geometry.established_buckets = clamp(established_flows / 17 * 8 + 8);
   geometry.stash_buckets = geometry.established_buckets / 4096 + 1;
-  geometry.unproven_buckets = clamp(unproven_flows / kBucketSlots + 1);
+  geometry.unproven_buckets = clamp(unproven_flows / 17 * 8 + 8);
   return geometry;
 }
 

@@ -238,6 +238,15 @@ TEST_F(Forward, ABackendsSynAckAloneProvesNothing) {
   EXPECT_EQ(flows().size(), 1u);
 }
 
+TEST_F(Forward, AChallengeAckOfAnOlderConnectionCostsNoSecondTicket) {
+  // The backend still holds an older connection of the same ports: RFC 5961 section 4.
+  const std::string backend = backend_of(world.send(from_client(1, kSyn)));
+  world.send(from_backend(1, backend, kAck), kInside);
+  world.send(from_client(1, kRst));
+  EXPECT_EQ(backend_of(world.send(from_client(1, kSyn))), backend);
+  EXPECT_EQ(tickets(), 1u);
+}
+
 TEST_F(Forward, ABackendsResetProvesNothingAndForgetsTheAttempt) {
   const std::string backend = backend_of(world.send(from_client(1, kSyn)));
   world.send(from_backend(1, backend, kRst | kAck), kInside);
