@@ -15,7 +15,8 @@
 namespace rota {
 namespace {
 
-constexpr auto kReportDelay = std::chrono::milliseconds(5);
+constexpr auto kTablesDelay = std::chrono::milliseconds(5);
+constexpr auto kRetryDelay = std::chrono::milliseconds(200);
 constexpr auto kAskInterval = std::chrono::seconds(1);
 constexpr int kEventBufferBytes = 4 << 20;
 constexpr int kReadTries = 5;  // the kernel may interrupt a reading by a change
@@ -100,7 +101,7 @@ void KernelMirror::drain() {
     // -NLE_NOMEM is libnl's word for ENOBUFS: the kernel had more to tell than fits.
     spdlog::warn("netlink events were lost ({}), reading all tables again", nl_geterror(code));
     stale_tables_ = stale_neighbours_ = true;
-    report_soon();
+    report_in(kTablesDelay);
     if (code != -NLE_NOMEM) return;
   }
 }
@@ -110,7 +111,7 @@ int KernelMirror::on_message(nl_msg* message, void* context) {
   const uint16_t type = nlmsg_hdr(message)->nlmsg_type;
   if (type != RTM_NEWNEIGH && type != RTM_DELNEIGH) {
     self->stale_tables_ = true;
-    self->report_soon();
+    self->report_in(kTablesDelay);
     return NL_OK;
   }
   const std::pair<KernelMirror*, bool> target{self, type == RTM_DELNEIGH};
@@ -137,7 +138,7 @@ void KernelMirror::take_neighbour(rtnl_neigh* neighbour, bool gone) {
     if (same) return;
   }
   facts_changed_ = true;
-  report_soon();
+  report_in(std::chrono::milliseconds(0));
 }
 
 void KernelMirror::settle(const NeighbourKey& key, bool settled) {
@@ -148,9 +149,12 @@ void KernelMirror::settle(const NeighbourKey& key, bool settled) {
   ask_again_later();
 }
 
-void KernelMirror::report_soon() {
-  if (std::exchange(report_pending_, true)) return;
-  report_timer_.expires_after(kReportDelay);
+// A client that asks for a VIP's MAC sends its first packet at once: its own MAC must not wait.
+void KernelMirror::report_in(std::chrono::milliseconds delay) {
+  const auto due = std::chrono::steady_clock::now() + delay;
+  if (report_pending_ && report_timer_.expiry() <= due) return;
+  report_pending_ = true;
+  report_timer_.expires_at(due);  // instead of a later one
   report_timer_.async_wait([this](const asio::error_code& error) {
     if (error) return;
     report_pending_ = false;
@@ -171,7 +175,7 @@ void KernelMirror::read_what_is_stale() {
     read(read_routes(), stale_tables_);
   }
   if (std::exchange(stale_neighbours_, false)) read(read_neighbours(), stale_neighbours_);
-  if (stale_tables_ || stale_neighbours_) report_soon();
+  if (stale_tables_ || stale_neighbours_) report_in(kRetryDelay);
 }
 
 Result<Done> KernelMirror::read_links() {

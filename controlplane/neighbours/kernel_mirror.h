@@ -14,6 +14,7 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <set>
@@ -58,7 +59,7 @@ class KernelMirror {
   void drain();
   void take_neighbour(rtnl_neigh* neighbour, bool gone);
   void settle(const NeighbourKey& key, bool settled);
-  void report_soon();
+  void report_in(std::chrono::milliseconds delay);
   void read_what_is_stale();
   Result<Done> read_links();
   Result<Done> read_addresses();
