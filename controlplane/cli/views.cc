@@ -128,6 +128,14 @@ std::string dataplane_text(const api::Status::Dataplane& dataplane) {
                      dataplane.generation_in_force());
 }
 
+std::string compiled_text(const api::Status& status) {
+  const bool in_force = status.dataplane().connected() &&
+                        status.dataplane().generation_in_force() == status.generation();
+  return fmt::format(
+      "generation {}, compiled in {:.1f} ms{}", status.generation(), status.compile_ms(),
+      in_force ? fmt::format(", in force {:.1f} ms later", status.publish_ms()) : ", not in force");
+}
+
 std::string view_ports(const api::Status& status, const View& view) {
   Table table{
       {{"PORT"}, {"KIND"}, {"INTERFACE"}, {"STATE"}, {"MAC"}, {"MTU", Align::right}, {"STEERING"}}};
@@ -203,9 +211,7 @@ std::string view_status(const api::Status& status, const View& view) {
   facts.add("node", fmt::format("{}, rotad {}, up {}", status.node(), status.version(),
                                 show_duration(status.uptime_s())));
   facts.add("dataplane", dataplane_text(status.dataplane()));
-  facts.add("compiled",
-            fmt::format("generation {}, compiled in {:.1f} ms, in force {:.1f} ms later",
-                        status.generation(), status.compile_ms(), status.publish_ms()));
+  facts.add("compiled", compiled_text(status));
   facts.add("services", uint64_t{status.services()});
   facts.add("backends", fmt::format("{} of {} up", status.backends_up(), status.backends()));
   std::string out = headline(status, view) + facts.take(view);
