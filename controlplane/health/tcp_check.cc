@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "controlplane/health/tcp_check.h"
 
+#include <array>
+#include <asio/buffer.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
 #include <fmt/format.h>
@@ -24,7 +26,9 @@ CheckResult result_of(const asio::error_code& error) {
   return {false, "connect: " + error.message(), ours};
 }
 
-// One attempt; it keeps itself alive until both of its operations have come back.
+// One attempt; it keeps itself alive until its operations have come back. A connection that came
+// about is ended politely: whatever the server greets with is read, since closing with data unread
+// would send it a RST.
 class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
   Attempt(asio::io_context& loop, std::chrono::milliseconds timeout,
@@ -33,28 +37,44 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
   void begin(const asio::ip::tcp::endpoint& endpoint) {
     socket_.async_connect(endpoint, [self = shared_from_this()](const asio::error_code& error) {
-      self->finish(result_of(error));
+      self->tell(result_of(error));
+      if (error) return self->close();
+      asio::error_code ignored;
+      self->socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+      self->read_to_end();
     });
     timer_.expires_after(timeout_);
     timer_.async_wait([self = shared_from_this()](const asio::error_code& error) {
       if (error) return;
-      self->finish({false, fmt::format("connect: no answer in {} ms", self->timeout_.count())});
+      self->tell({false, fmt::format("connect: no answer in {} ms", self->timeout_.count())});
+      self->close();
     });
   }
 
  private:
-  void finish(CheckResult result) {
-    if (!done_) return;
+  void tell(CheckResult result) {
+    if (done_) std::exchange(done_, nullptr)(std::move(result));
+  }
+
+  void read_to_end() {
+    socket_.async_read_some(asio::buffer(unread_),
+                            [self = shared_from_this()](const asio::error_code& error, size_t) {
+                              if (error) return self->close();
+                              self->read_to_end();
+                            });
+  }
+
+  void close() {
     timer_.cancel();
     asio::error_code ignored;
     socket_.close(ignored);
-    std::exchange(done_, nullptr)(std::move(result));
   }
 
   asio::ip::tcp::socket socket_;
   asio::steady_timer timer_;
   std::chrono::milliseconds timeout_;
   std::function<void(CheckResult)> done_;
+  std::array<char, 512> unread_;
 };
 
 }  // namespace

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
+#include <array>
+#include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/write.hpp>
 #include <gtest/gtest.h>
 #include <string>
 #include <vector>
@@ -202,7 +205,24 @@ class TcpCheckTest : public testing::Test {
 
 TEST_F(TcpCheckTest, SucceedsWhereSomeoneListens) {
   asio::ip::tcp::acceptor acceptor(loop_, any_);
+  EXPECT_TRUE(check(acceptor.local_endpoint().port(), milliseconds(50)).success);
+}
+
+TEST_F(TcpCheckTest, SendsNoResetToAServerThatGreets) {
+  asio::ip::tcp::acceptor acceptor(loop_, any_);
+  asio::ip::tcp::socket server(loop_);
+  asio::error_code end_of_reading;
+  std::array<char, 16> buffer;
+  acceptor.async_accept(server, [&](const asio::error_code& error) {
+    ASSERT_FALSE(error);
+    asio::write(server, asio::buffer(std::string("220 hello\r\n")));
+    server.async_read_some(asio::buffer(buffer), [&](const asio::error_code& end, size_t) {
+      end_of_reading = end;
+      server.close();
+    });
+  });
   EXPECT_TRUE(check(acceptor.local_endpoint().port(), milliseconds(5000)).success);
+  EXPECT_EQ(end_of_reading, asio::error::eof) << end_of_reading.message();
 }
 
 TEST_F(TcpCheckTest, TellsARefusal) {
