@@ -115,10 +115,15 @@ void Reconciler::reconcile_soon() {
   if (!begun_ || std::exchange(pending_, true)) return;
   timer_.expires_at(not_before_);
   timer_.async_wait([this](const asio::error_code& error) {
-    if (error) return;
-    pending_ = false;
+    if (error || !std::exchange(pending_, false)) return;
     reconcile();
   });
+}
+
+void Reconciler::catch_up() {
+  if (!std::exchange(pending_, false)) return;
+  timer_.cancel();
+  reconcile();
 }
 
 void Reconciler::retry_later() {

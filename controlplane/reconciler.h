@@ -42,6 +42,9 @@ class Reconciler {
   using Plan = std::function<Result<Edit>(const Model& model, uint64_t now_unix_s)>;
   Result<Done> edit(const Plan& plan);
 
+  // Reconciles now what would be reconciled soon: what is read next shows every edit so far.
+  void catch_up();
+
   const NodeFile& node() const { return node_; }
   const Model& model() const { return model_; }
   const Facts& facts() const { return facts_; }

@@ -26,11 +26,10 @@ const BackendStatus* compiled_backend(const CompiledService* service, uint32_t i
   return place == service->backends.end() || place->id != id ? nullptr : &*place;
 }
 
-std::string describe_way(const Reconciler& reconciler, const BackendStatus* status) {
-  if (status == nullptr) return "";
-  if (!status->obstacle.empty()) return std::string(status->obstacle);
-  const NextHop* next_hop = find_next_hop(reconciler.compiled(), status->next_hop);
-  if (next_hop == nullptr) return "not known before the dataplane is met";
+std::string describe_way(const Reconciler& reconciler, const BackendStatus& status) {
+  if (!status.obstacle.empty()) return std::string(status.obstacle);
+  const NextHop* next_hop = find_next_hop(reconciler.compiled(), status.next_hop);
+  if (next_hop == nullptr) return "not known yet";
   return describe_next_hop(*next_hop, reconciler.facts().ports);
 }
 
@@ -127,21 +126,38 @@ std::string describe_next_hop(const NextHop& next_hop, std::span<const PortFact>
   return fmt::format("{} on {}", format_mac(next_hop.destination), where);
 }
 
-// State and reason are judged now: an edit that is not compiled yet shows.
+namespace {
+
+// As compiled; of an edit that is not compiled yet, as it will be. `up` is told only of a backend
+// that takes new flows in the last generation.
+BackendStatus status_of(const Reconciler& reconciler, const Service& service,
+                        const Backend& backend) {
+  const CompiledService* compiled = compiled_service(reconciler, service.id);
+  const BackendStatus* known = compiled_backend(compiled, backend.id);
+  if (known != nullptr && compiled->model_revision == service.revision) return *known;
+  BackendStatus status = known != nullptr ? *known : BackendStatus{.id = backend.id};
+  const auto judged =
+      judge(service, backend, status.obstacle, reconciler.facts().health.find(backend));
+  if (judged.state == BackendState::up && status.state == BackendState::up) return status;
+  const bool coming = judged.state == BackendState::up;
+  status.state = coming ? BackendState::down : judged.state;
+  status.reason = coming ? "coming up" : std::string(judged.reason);
+  status.since_unix_s = judged.since_unix_s.value_or(reconciler.facts().now_unix_s);
+  return status;
+}
+
+}  // namespace
+
 void answer(const Reconciler& reconciler, const Service& service, const Backend& backend,
             api::Backend& message) {
-  const BackendStatus* status =
-      compiled_backend(compiled_service(reconciler, service.id), backend.id);
-  const auto judged = judge(service, backend, status == nullptr ? "" : status->obstacle,
-                            reconciler.facts().health.find(backend));
+  const BackendStatus status = status_of(reconciler, service, backend);
   message.set_endpoint(format_endpoint(backend.endpoint));
   message.set_id(backend.id);
   message.set_weight(backend.weight);
-  message.set_state(std::string(name_of(judged.state)));
-  message.set_reason(std::string(judged.reason));
-  const uint64_t since = status == nullptr ? backend.changed_unix_s : status->since_unix_s;
-  message.set_since_unix_s(judged.since_unix_s.value_or(since));
-  if (status != nullptr) message.set_weight_in_force(status->weight_in_force);
+  message.set_state(std::string(name_of(status.state)));
+  message.set_reason(status.reason);
+  message.set_since_unix_s(status.since_unix_s);
+  message.set_weight_in_force(status.weight_in_force);
   message.set_next_hop(describe_way(reconciler, status));
   message.set_flows(flows_of(reconciler.link().memory().get(), backend));
 }

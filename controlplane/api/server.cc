@@ -94,7 +94,7 @@ class ApiServer::Handlers final : public api::Rota::Service {
 
   grpc::Status ListServices(grpc::ServerContext*, const api::ListServicesRequest* request,
                             api::ServiceList* response) override {
-    return on_loop([&] {
+    return read([&] {
       const auto only = find_service(request->name());
       if (!only) return status_of(only.error());
       for (const auto& [id, service] : reconciler_.model().services())
@@ -106,7 +106,7 @@ class ApiServer::Handlers final : public api::Rota::Service {
 
   grpc::Status GetStatus(grpc::ServerContext*, const api::StatusRequest*,
                          api::Status* response) override {
-    return on_loop([&] {
+    return read([&] {
       answer_status(reconciler_, *response);
       response->set_version(ROTA_VERSION);
       const auto up = std::chrono::steady_clock::now() - started_;
@@ -118,7 +118,7 @@ class ApiServer::Handlers final : public api::Rota::Service {
 
   grpc::Status GetStats(grpc::ServerContext*, const api::StatsRequest* request,
                         api::Stats* response) override {
-    return on_loop([&] {
+    return read([&] {
       const auto only = find_service(request->service());
       if (!only) return status_of(only.error());
       answer_stats(reconciler_, *only, *response);
@@ -128,7 +128,7 @@ class ApiServer::Handlers final : public api::Rota::Service {
 
   grpc::Status ListFlows(grpc::ServerContext*, const api::FlowsRequest* request,
                          grpc::ServerWriter<api::Flow>* writer) override {
-    const auto query = on_loop([&] {
+    const auto query = read([&] {
       return FlowQuery::make(*request, reconciler_.model(), reconciler_.link().memory());
     });
     if (!query) return status_of(query.error());
@@ -138,13 +138,22 @@ class ApiServer::Handlers final : public api::Rota::Service {
 
   grpc::Status Explain(grpc::ServerContext*, const api::ExplainRequest* request,
                        api::Explanation* response) override {
-    return on_loop([&] {
+    return read([&] {
       const auto done = answer_explain(reconciler_, *request, *response);
       return done ? grpc::Status::OK : status_of(done.error());
     });
   }
 
  private:
+  // What is read shows every edit that was acknowledged before.
+  template <typename Work>
+  auto read(Work work) -> decltype(work()) {
+    return on_loop([&] {
+      reconciler_.catch_up();
+      return work();
+    });
+  }
+
   // Runs on the loop, and waits for the answer.
   template <typename Work>
   auto on_loop(Work work) -> decltype(work()) {
