@@ -37,7 +37,7 @@ inline std::vector<NextHop> mixed_next_hops() {
 
 inline std::vector<RangeSpec> mixed_routes() {
   std::vector<RangeSpec> routes = standard_routes();
-  routes[0].next_hops = {kClientHop, 4};
+  routes[2].next_hops = {kClientHop, 4};
   routes[3].next_hops = {4, kClientHop};
   return routes;
 }
