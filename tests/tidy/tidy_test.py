@@ -163,6 +163,20 @@ def every_path_in_the_readme_exists(tree):
             yield f"README.md names {path}, which does not exist"
 
 
+def every_drop_reason_is_named_by_a_test(tree):
+    tests = "\n".join(tree.text(name) for name in tree.code("tests"))
+    for reason in re.findall(r"\{Drop::(\w+),", tree.text("dataplane/core/drop.h")):
+        if reason != "none" and not re.search(rf"\bDrop::{reason}\b", tests):
+            yield f"Drop::{reason} is in no file of tests/"
+
+
+def every_refusal_of_a_snapshot_is_named_by_a_test(tree):
+    code, tests = tree.text("dataplane/core/snapshot.cc"), tree.text("tests/unit/snapshot_test.cc")
+    for what in re.findall(r'\b(?:refuse|check_\w+(?:<\w+>)?)\([^;"]*"([^"]+)"', code):
+        if f'"{what}"' not in tests:
+            yield f'"{what}" is not in tests/unit/snapshot_test.cc'
+
+
 def the_format_is_that_of_clang_format(tree):
     tool = shutil.which("clang-format")
     if not tool:
@@ -245,6 +259,8 @@ RULES = [
     nothing_is_left_to_do_in_comments,
     no_file_names_a_path_of_somebodys_machine,
     every_path_in_the_readme_exists,
+    every_drop_reason_is_named_by_a_test,
+    every_refusal_of_a_snapshot_is_named_by_a_test,
     the_format_is_that_of_clang_format,
     every_header_compiles_alone,
 ]
