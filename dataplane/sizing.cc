@@ -114,7 +114,7 @@ MemoryChoice choose_hugepages(const NodeFile& node, const Sizing& sizing) {
   if (node.hugepages != "auto")
     throw std::runtime_error(fmt::format("hugepages: {}: {}", node.hugepages, choice.why));
   choice.hugepages = false;
-  choice.flow_memory = flow_memory_path(node, {});
+  if (!std::filesystem::exists(choice.flow_memory)) choice.flow_memory = flow_memory_path(node, {});
   return choice;
 }
 
