@@ -70,7 +70,9 @@ class Node(Namespace):
 
     def start_dataplane(self):
         """Starts rota-dataplane; it is up once it listens for rotad."""
-        argv = [program_path("rota-dataplane"), "--node", self.node_file]
+        # DPDK keeps files of its own where systemd would have it.
+        argv = ["env", f"RUNTIME_DIRECTORY={self.run_dir}", program_path("rota-dataplane"),
+                "--node", self.node_file]
         self.dataplane = self.start("dataplane", *argv)
         self.dataplane.wait_for((self.run_dir / "dataplane.sock").exists,
                                 "rota-dataplane listens for rotad")
