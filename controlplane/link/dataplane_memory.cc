@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <tuple>
 #include <utility>
@@ -16,12 +15,6 @@ Error unreadable(const char* what, const char* why) {
   return {ErrorCode::internal, fmt::format("{} of the dataplane: {}", what, why)};
 }
 
-// The same file, opened anew: a mapping of the dataplane's own descriptor would keep its lock on
-// the file alive after it.
-Fd open_anew(int fd) {
-  return Fd(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_RDONLY | O_CLOEXEC));
-}
-
 // A value that another process may be writing.
 uint64_t read_shared(const uint64_t& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
 
@@ -31,8 +24,7 @@ Result<std::shared_ptr<const DataplaneMemory>> DataplaneMemory::map(int counters
   std::shared_ptr<DataplaneMemory> memory(new DataplaneMemory);
   memory->counters_memory_ = map_shared(counters_fd, false);
   if (!memory->counters_memory_) return unreadable("counters", std::strerror(errno));
-  const Fd flows_file = open_anew(flows_fd);
-  if (flows_file) memory->flows_memory_ = map_shared(flows_file.get(), false);
+  memory->flows_memory_ = map_shared(flows_fd, false);
   if (!memory->flows_memory_) return unreadable("flow memory", std::strerror(errno));
   if (!counters_readable(memory->counters_memory_.bytes()))
     return unreadable("counters", "of another layout than this program's");
