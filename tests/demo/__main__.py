@@ -44,4 +44,7 @@ def main():
     return stage.finish()
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit("interrupted; everything was taken down")
