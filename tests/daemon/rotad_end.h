@@ -57,22 +57,28 @@ class RotadEnd {
     hello_ = *hello;
     counters_ = map_shared(last_.fds.at(0).get(), false);
     flows_ = map_shared(last_.fds.at(1).get(), false);
-    for (uint32_t i = 0; i < hello_.port_count; ++i)
-      if (const auto port = receive_as<LinkPort>()) ports_.push_back(*port);
+    ports_.resize(hello_.port_count);
+    for (uint32_t i = 0; i < hello_.port_count; ++i) receive();
   }
 
   const LinkHello& hello() const { return hello_; }
   const std::vector<LinkPort>& ports() const { return ports_; }
 
-  // Waits for the next message; false at the end of the connection or after ten seconds.
+  // Waits for the next message; false at the end of the connection or after ten seconds. What it
+  // says of a port is in ports() then.
   bool receive() {
     pollfd readable{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&readable, 1, 10'000) != 1) return false;
-    return link_receive(socket_.get(), last_) == 0;
+    if (::poll(&readable, 1, 10'000) != 1 || link_receive(socket_.get(), last_) != 0) return false;
+    if (const auto* port = last_.as<LinkPort>()) ports_.at(port->index) = *port;
+    return true;
   }
+  // The next message that is not about a port.
   template <typename T>
   std::optional<T> receive_as() {
-    if (!receive() || last_.as<T>() == nullptr) return {};
+    do {
+      if (!receive()) return {};
+    } while (last_.as<LinkPort>() != nullptr);
+    if (last_.as<T>() == nullptr) return {};
     return *last_.as<T>();
   }
   template <typename T>
