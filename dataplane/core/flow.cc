@@ -19,9 +19,19 @@ struct Scene {
   const ServiceView& service_of(const Packet& packet) const {
     return generation.services[packet.service];
   }
-  FlowTimeouts timeouts() const { return {.services = generation.timeouts}; }
+  FlowTimeouts timeouts() const {
+    return {.services = generation.timeouts, .on_expired = count_closed, .context = this};
+  }
   BackendCounters& counters_of(const SnapshotBackend& backend) const {
     return worker.counters.backends[backend.slot];
+  }
+  // A proven record goes; its backend, if it still is one, has one flow less.
+  static void count_closed(const void* context, uint16_t service_id, uint32_t backend_id) {
+    const auto& scene = *static_cast<const Scene*>(context);
+    const auto& services = scene.generation.services;
+    if (service_id >= services.size() || services[service_id].blob == nullptr) return;
+    if (const auto* backend = services[service_id].find_backend(backend_id))
+      scene.counters_of(*backend).flows_closed.add(1);
   }
 };
 
@@ -55,16 +65,10 @@ void take_fallback(Packet& packet, const ServiceView& service) {
 
 // --- Records ---
 
-// A proven record goes; its backend, if it still is one, has one flow less.
 template <typename Entry>
 void count_closed(const Scene& scene, const Entry& entry) {
-  if (entry.state() == FlowState::unproven) return;
-  const auto& services = scene.generation.services;
-  if (entry.key.service >= services.size()) return;
-  const ServiceView& service = services[entry.key.service];
-  if (service.blob == nullptr) return;
-  if (const auto* backend = service.find_backend(entry.backend))
-    scene.counters_of(*backend).flows_closed.add(1);
+  if (entry.state() != FlowState::unproven)
+    Scene::count_closed(&scene, entry.key.service, entry.backend);
 }
 
 template <typename Entry>

@@ -213,6 +213,8 @@ Entry* FlowTable<Entry>::vacancy(Bucket* bucket, uint16_t now, const FlowTimeout
     if (entry.state() == FlowState::empty) return &entry;
   for (Entry& entry : bucket->slots) {
     if (is_live(entry, now, timeouts.of(entry.key.service))) continue;
+    if (timeouts.on_expired != nullptr && entry.state() != FlowState::unproven)
+      timeouts.on_expired(timeouts.context, entry.key.service, entry.backend);
     release(&entry);
     add(stats_->expired, 1);
     return &entry;

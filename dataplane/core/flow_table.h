@@ -96,6 +96,9 @@ static_assert(sizeof(FlowBucket<FlowEntry4>) == 64 && sizeof(FlowBucket<FlowEntr
 struct FlowTimeouts {
   std::span<const ServiceTimeouts> services;
   ServiceTimeouts unknown{.established_s = 3600, .closing_s = 60, .unproven_s = 60, .reserved = 0};
+  // Told of each proven record that, expired, gives way to another; may be nullptr.
+  void (*on_expired)(const void* context, uint16_t service, uint32_t backend) = nullptr;
+  const void* context = nullptr;
 
   const ServiceTimeouts& of(uint16_t service) const {
     const bool known = service < services.size() && services[service].established_s != 0;

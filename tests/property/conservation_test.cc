@@ -283,5 +283,31 @@ TEST(Conservation, EveryPacketIsCountedOnceAndNoSettledFlowMovesWhateverComes) {
         << "never dropped for " << info.name;
 }
 
+// Whatever makes records go: the sweep, a SYN, or a new flow that takes the place of an expired
+// one.
+TEST(Conservation, FlowsOpenedLessFlowsClosedIsWhatTheTablesHold) {
+  auto random = random_source();
+  World world({.workers = 1, .flows_ipv4 = 64, .flows_ipv6 = 64, .unproven = 256});
+  world.publish(mixed_generation());
+  for (int i = 0; i < 20000; ++i) {
+    const Dealings dealings = random_dealings(random, 400);
+    const BackendSpec& backend = dealings.service.backends[below(random, 3)];
+    if (one_in(random, 3))
+      world.send(dealings.reply(backend, one_in(random, 2) ? kSyn | kAck : kAck), 1);
+    else
+      world.send(dealings.request(random_tcp_flags(random)), dealings.port());
+    if (one_in(random, 500)) world.now = static_cast<uint16_t>(world.now + 901);
+    if (one_in(random, 200)) sweep(world.worker(), world.generation(), world.now, 8);
+  }
+  uint64_t opened = 0, closed = 0;
+  for (const BackendCounters& backend : world.worker().counters.backends) {
+    opened += backend.flows_opened.get();
+    closed += backend.flows_closed.get();
+  }
+  const Worker& worker = world.worker();
+  EXPECT_GT(closed, 500u);
+  EXPECT_EQ(opened - closed, worker.flows4->size() + worker.flows6->size());
+}
+
 }  // namespace
 }  // namespace rota
