@@ -20,7 +20,6 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <optional>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -28,6 +27,7 @@
 #include <unistd.h>
 
 #include "controlplane/steering/kernel.h"
+#include "tests/support/own_namespaces.h"
 #include "tests/support/packet_builder.h"
 
 namespace rota::test {
@@ -99,8 +99,7 @@ class Loader : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     if (geteuid() != 0) return;
-    ASSERT_EQ(unshare(CLONE_NEWNET | CLONE_NEWNS), 0);
-    ASSERT_EQ(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    ASSERT_TRUE(test::enter_own_namespaces()) << strerror(errno);
   }
 
   void SetUp() override {

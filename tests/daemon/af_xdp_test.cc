@@ -13,6 +13,7 @@
 
 #include "controlplane/steering/steering.h"
 #include "tests/daemon/daemon.h"
+#include "tests/support/own_namespaces.h"
 
 namespace rota::test {
 namespace {
@@ -63,8 +64,7 @@ class DaemonAfXdp : public testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "XDP needs root";
-    ASSERT_EQ(::unshare(CLONE_NEWNET | CLONE_NEWNS), 0);
-    ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    ASSERT_TRUE(test::enter_own_namespaces()) << std::strerror(errno);
     run("ip link set lo up");
     make_pair("out0", "client0", "203.0.113.10/24");
     make_pair("in0", "backend0", "10.0.0.1/24");
