@@ -203,21 +203,15 @@ void Reconciler::publish() {
 }
 
 bool Reconciler::place_vips() {
-  if (!std::exchange(vips_stale_, false)) return true;
+  if (node_.vip_place == VipPlace::none || !std::exchange(vips_stale_, false)) return true;
+  const std::string name = node_.vip_place == VipPlace::lo ? "lo" : node_.vip_interface;
+  const LinkFact* link = mirror_.link(name);
   std::vector<Address> vips;
-  uint32_t ifindex = 0;
-  if (node_.vip_place != VipPlace::none) {
-    const std::string name = node_.vip_place == VipPlace::lo ? "lo" : node_.vip_interface;
-    const LinkFact* link = mirror_.link(name);
-    if (link == nullptr) {
-      vips_stale_ = true;
-      return noted("placing VIPs", Error{ErrorCode::failed_precondition,
-                                         fmt::format("there is no interface {}", name)});
-    }
-    ifindex = link->ifindex;
-    for (const auto& [id, service] : model_.services()) vips.push_back(service.vip.address);
-  }
-  const bool placed = noted("placing VIPs", rota::place_vips(vips, ifindex));
+  for (const auto& [id, service] : model_.services()) vips.push_back(service.vip.address);
+  const bool placed =
+      noted("placing VIPs", link != nullptr ? rota::place_vips(vips, link->ifindex)
+                                            : Error{ErrorCode::failed_precondition,
+                                                    fmt::format("there is no interface {}", name)});
   vips_stale_ = !placed;
   return placed;
 }

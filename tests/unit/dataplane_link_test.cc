@@ -15,16 +15,14 @@
 #include <unistd.h>
 
 #include "dataplane/host/memory.h"
+#include "tests/support/fake_dataplane.h"
 
 namespace rota {
 namespace {
 
-using namespace std::chrono_literals;
+using test::FakeDataplane;
 
-template <typename T>
-std::span<const std::byte> bytes_of(const T& value) {
-  return std::as_bytes(std::span(&value, 1));
-}
+using namespace std::chrono_literals;
 
 SharedBlob blob(const std::string& content) {
   auto made = std::make_shared<Blob>();
@@ -33,92 +31,6 @@ SharedBlob blob(const std::string& content) {
   made->digest = digest_of(made->bytes);
   return made;
 }
-
-// A dataplane that takes what it is sent, and answers when the test says so.
-class FakeDataplane {
- public:
-  explicit FakeDataplane(const std::string& path) : path_(path) {
-    ::unlink(path.c_str());
-    listener_ = link_listen(path);
-    Mapping counters;
-    counters_ = create_shared("counters", counters_bytes(2, 4, 8), counters);
-    format_counters(counters.bytes(), 2, 4, 8);
-    counters_of(counters.data(), 1).worker->tickets.set(7);
-    const FlowMemoryConfig config{
-        .worker_count = 2, .service_limit = 4, .ipv4 = size_for(64, 16), .ipv6 = size_for(64, 16)};
-    Mapping flows;
-    flows_ = create_shared("flows", flow_memory_size(config), flows);
-    const FlowMemory memory = format(flows.bytes(), config, HashKey{}, 0);
-    memory.tickets()[3].next = 42;
-    memory.tickets()[3].base = 40;
-    memory.tickets()[3].turns_version = 9;
-  }
-
-  bool accept() {
-    connection_ = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK));
-    return static_cast<bool>(connection_);
-  }
-  void hang_up() { connection_.reset(); }
-
-  void greet(uint32_t port_count, uint64_t generation = 0, uint32_t version = kLinkVersion) {
-    LinkHello hello{};
-    hello.type = LinkType::hello;
-    hello.version = version;
-    hello.generation = generation;
-    hello.pid = 99;
-    hello.port_count = port_count;
-    const int fds[] = {counters_.get(), flows_.get()};
-    ASSERT_EQ(link_send(connection_.get(), bytes_of(hello), fds), 0);
-  }
-  void tell_port(uint32_t index, uint32_t up) {
-    LinkPort port{};
-    port.type = LinkType::port;
-    port.index = index;
-    port.up = up;
-    ASSERT_EQ(link_send(connection_.get(), bytes_of(port)), 0);
-  }
-  void answer(uint64_t generation, const std::string& refusal = "") {
-    LinkAnswer message{};
-    message.type = LinkType::answer;
-    message.accepted = refusal.empty();
-    message.generation = generation;
-    refusal.copy(message.reason, sizeof(message.reason) - 1);
-    ASSERT_EQ(link_send(connection_.get(), bytes_of(message)), 0);
-  }
-
-  // True when a publish has come; blobs that came before it are in `blobs`.
-  bool published() {
-    LinkMessage message;
-    while (link_receive(connection_.get(), message) == 0) {
-      if (const auto* sent = message.as<LinkBlobs>()) take(*sent, message);
-      if (const auto* publish = message.as<LinkPublish>()) {
-        generations.push_back(publish->generation);
-        return true;
-      }
-    }
-    return false;
-  }
-
-  std::multiset<std::string> blobs;  // contents received
-  std::vector<uint64_t> generations;
-
- private:
-  void take(const LinkBlobs& sent, const LinkMessage& message) {
-    ASSERT_EQ(sent.count, message.fds.size());
-    for (uint32_t i = 0; i < sent.count; ++i) {
-      const Mapping content = map_sealed(message.fds[i].get());
-      ASSERT_TRUE(content);
-      EXPECT_EQ(digest_of(content.bytes()), sent.digests[i]);
-      blobs.emplace(reinterpret_cast<const char*>(content.data()), content.bytes().size());
-    }
-  }
-
-  std::string path_;
-  Fd listener_;
-  Fd connection_;
-  Fd counters_;
-  Fd flows_;
-};
 
 std::string make_directory() {
   char directory[] = "/tmp/rota-link-XXXXXX";
@@ -159,6 +71,11 @@ class DataplaneLinkTest : public testing::Test {
 
 TEST_F(DataplaneLinkTest, FindsADataplaneThatStartsLaterAndMapsWhatItShares) {
   FakeDataplane dataplane(path_);
+  dataplane.counters(1).worker->tickets.set(7);
+  TicketLine& line = dataplane.flows().tickets()[3];
+  line.next = 42;
+  line.base = 40;
+  line.turns_version = 9;
   meet(dataplane);
   EXPECT_EQ(link_.hello().pid, 99u);
   ASSERT_NE(link_.memory(), nullptr);
