@@ -41,6 +41,8 @@ class FakeDataplane {
 
   CountersView counters(uint32_t worker) { return counters_of(counters_memory_.data(), worker); }
   FlowMemory& flows() { return *flow_memory_; }
+  int counters_fd() const { return counters_.get(); }
+  int flows_fd() const { return flows_.get(); }
 
   bool accept() {
     connection_ = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK));
