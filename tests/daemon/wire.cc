@@ -62,6 +62,8 @@ Wire::Wire(const std::string& socket, uint16_t queues) : queues_(queues) {
     throw std::runtime_error("wire: nobody listens at " + socket);
   if (!wait_until([&] { return connected(); }))
     throw std::runtime_error("wire: no answer from " + socket);
+  // memif gives the other end room to send into only when this end first asks for frames.
+  receive(std::chrono::milliseconds(0));
 }
 
 Wire::~Wire() {
