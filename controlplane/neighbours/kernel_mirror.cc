@@ -164,7 +164,7 @@ void KernelMirror::report_in(std::chrono::milliseconds delay) {
 }
 
 void KernelMirror::read_what_is_stale() {
-  const auto read = [this](Result<Done> done, bool& stale) {
+  const auto read = [](const Result<Done>& done, bool& stale) {
     if (done) return;
     spdlog::error("{}", done.error().message);
     stale = true;
