@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   rota::test::Reader reader(data, size);
   const uint8_t settings = reader.byte();
   rota::test::FuzzWorld& world = worlds[settings & 1];
-  world.start_afresh((settings & 2) == 0);
+  world.start_afresh();
   rota::test::run(reader, world);
   return 0;
 }

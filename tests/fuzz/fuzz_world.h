@@ -44,11 +44,10 @@ class FuzzWorld {
   }
 
   // Forgets all flows, so that an input does the same whenever it comes.
-  void start_afresh(bool kernel_side) {
+  void start_afresh() {
     const FlowMemoryConfig config = world_.memory().config();
     format(world_.flow_bytes().first(flow_memory_size(config)), config, HashKey{{1, 2}}, 0);
     for (uint32_t w = 0; w < workers_; ++w) world_.worker(w).note_filter = NoteFilter{};
-    world_.set_kernel_side(kernel_side);
     now = 1000;
   }
 

@@ -210,7 +210,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const BlobKind kind = kKinds[data[0] & 3];
   test::InputBlob blob(data + 1, size - 1);
   if ((data[0] & 4) == 0) blob.make_header_right(kind);
-  test::world().start_afresh(true);
+  test::world().start_afresh();
   switch (kind) {
     case BlobKind::root:
       test::run_root(blob);
