@@ -2,8 +2,10 @@
 # SPDX-FileCopyrightText: The Rota authors
 """The kernel keeps its work on the very interfaces that Rota forwards on: ARP, ND, ping, ssh."""
 
-import sys
 from pathlib import Path
+import re
+import signal
+import sys
 
 import pytest
 
@@ -35,6 +37,25 @@ def serve_ssh_like(lab):
     server.wait_for(lambda: lab.lb.listens(22), "the ssh-like server listens")
 
 
+class PingWatch:
+    """Pings an address without a pause, until told to stop."""
+
+    def __init__(self, lab, address):
+        self.program = lab.client.start(f"ping-{address}", "ping", "-n", "-i", "0.02", "-W", "1",
+                                        address)
+        self.program.wait_for(lambda: "icmp_seq=" in self.program.log.read_text(),
+                              "the first answer")
+
+    def lost(self):
+        """How many were not answered; the one under way when it is stopped does not count."""
+        self.program.process.send_signal(signal.SIGINT)
+        self.program.process.wait(10)
+        sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received",
+                                            self.program.log.read_text()).groups())
+        print(f"{sent} pings, {received} answers")
+        return max(0, sent - received - 1)
+
+
 class Login:
     def __init__(self, lab, address):
         self.socket = lab.client.connect(address, 22)
@@ -49,10 +70,9 @@ class Login:
 def test_ssh_and_ping_go_on_when_the_dataplane_is_started_first(lab):
     serve_ssh_like(lab)
     login = Login(lab, "203.0.113.2")
+    watches = [PingWatch(lab, address) for address in ("203.0.113.2", "2001:db8::2")]
     lab.lb.write_node_file()
     lab.lb.start_dataplane()
-    for address in ("203.0.113.2", "2001:db8::2"):
-        assert pings(lab, address)
     assert login.answers()
     lab.lb.start_rotad()
     lab.lb.wait_settled()
@@ -60,6 +80,7 @@ def test_ssh_and_ping_go_on_when_the_dataplane_is_started_first(lab):
     for address in ("203.0.113.2", "2001:db8::2", lab.vip4, lab.vip6):
         assert pings(lab, address), address
     assert login.answers()
+    assert [watch.lost() for watch in watches] == [0, 0]
     assert Login(lab, lab.vip4).answers()
     assert lab.client.ask(f"http://{lab.vip4}/", 3) == {"be1": 3}
 

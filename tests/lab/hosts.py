@@ -10,7 +10,7 @@ import socket
 import sys
 
 from lab.namespace import Namespace
-from lab.process import LabError, run
+from lab.process import LabError, run, wait_until
 
 LARGE_BYTES = 12 * 1024 * 1024
 SLOW_RATE = "3m"  # bytes a second that /slow is sent at: some four seconds
@@ -113,7 +113,9 @@ class Download:
             text = self.headers.read_text() if self.headers.exists() else ""
             return next((line.split(":")[1].strip() for line in text.splitlines()
                          if line.lower().startswith("x-backend:")), None)
-        return self.program.wait_for(name, "the download has begun")
+        # One that has ended already is as good.
+        wait_until(lambda: name() or not self.program.alive(), "the download has begun")
+        return name()
 
     def intact(self):
         """Whether curl ended well and the bytes are those of the file."""
