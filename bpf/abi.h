@@ -49,6 +49,22 @@ struct rota_endpoint_key {
 };
 ROTA_STATIC_ASSERT(sizeof(struct rota_endpoint_key) == 20, "endpoint key layout");
 
+/* The same key as values: what steer.h looks up. The address is the two words of its 16 bytes as
+ * they stand in memory. Values can stay in registers; bytes put together in memory and read back as
+ * words would stall the dataplane. */
+struct rota_steer_address {
+  rota_u64 high;
+  rota_u64 low;
+};
+struct rota_steer_key {
+  struct rota_steer_address address;
+  rota_u16 port; /* wire order */
+  rota_u8 protocol;
+  rota_u8 kind;
+};
+/* Bytes 8 to 11 of an IPv4-mapped address, as they stand in memory. */
+#define ROTA_STEER_MAPPED 0xffff0000u
+
 /* Value of the endpoints map. */
 struct rota_endpoint {
   rota_u32 interface; /* backend: replies are ours only if they arrive on this ifindex; else 0 */

@@ -56,9 +56,12 @@ struct {
   __uint(max_entries, ROTA_STEER_QUEUES);
 } xsks_map SEC(".maps");
 
-static inline int rota_steer_lookup(void* tables, const struct rota_endpoint_key* key,
+static inline int rota_steer_lookup(void* tables, const struct rota_steer_key* wanted,
                                     rota_u32* interface) {
-  const struct rota_endpoint* endpoint = bpf_map_lookup_elem(tables, key);
+  struct rota_endpoint_key key = {
+      .port = wanted->port, .protocol = wanted->protocol, .kind = wanted->kind};
+  __builtin_memcpy(key.address, &wanted->address, sizeof(key.address));
+  const struct rota_endpoint* endpoint = bpf_map_lookup_elem(tables, &key);
   if (!endpoint) return 0;
   *interface = endpoint->interface;
   return 1;
@@ -120,10 +123,8 @@ static __always_inline void parse_transport(const struct cursor* cursor, __u8 pr
   }
 }
 
-static __always_inline void map_ipv4(__u8* address, __be32 ipv4) {
-  address[10] = 0xff;
-  address[11] = 0xff;
-  __builtin_memcpy(address + 12, &ipv4, sizeof(ipv4));
+static __always_inline struct rota_steer_address map_ipv4(__be32 ipv4) {
+  return (struct rota_steer_address){.low = ROTA_STEER_MAPPED | (__u64)ipv4 << 32};
 }
 
 static __always_inline void parse_ipv4(struct cursor* cursor, struct rota_steer_packet* packet) {
@@ -133,8 +134,8 @@ static __always_inline void parse_ipv4(struct cursor* cursor, struct rota_steer_
   if (ip->version != 4 || header_bytes < sizeof(*ip)) return;
   cursor->left = bpf_ntohs(ip->tot_len);
   if (!has(cursor, header_bytes)) return;
-  map_ipv4(packet->source, ip->saddr);
-  map_ipv4(packet->destination, ip->daddr);
+  packet->source = map_ipv4(ip->saddr);
+  packet->destination = map_ipv4(ip->daddr);
   if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_BITS)) {
     packet->shape = ROTA_SHAPE_FRAGMENT;
     return;
@@ -151,8 +152,8 @@ static __always_inline void parse_ipv6(struct cursor* cursor, struct rota_steer_
   const struct ipv6hdr* ip = cursor->at;
   if (!has(cursor, sizeof(*ip)) || ip->version != 6) return;
   packet->is_ipv6 = 1;
-  __builtin_memcpy(packet->source, &ip->saddr, sizeof(packet->source));
-  __builtin_memcpy(packet->destination, &ip->daddr, sizeof(packet->destination));
+  __builtin_memcpy(&packet->source, &ip->saddr, sizeof(packet->source));
+  __builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
   __u8 next = ip->nexthdr;
   cursor->left = bpf_ntohs(ip->payload_len) + (__u32)sizeof(*ip);
   advance(cursor, sizeof(*ip));

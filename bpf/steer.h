@@ -4,8 +4,8 @@
  * steer.h: served or not. The one place that decides whether a packet is Rota's or the kernel's,
  * compiled into the XDP program (lookups in BPF maps) and into core (lookups in the snapshot).
  *
- * The includer parses, fills rota_steer_packet, and defines before the include
- *   static inline int rota_steer_lookup(void *tables, const struct rota_endpoint_key *key,
+ * The includer parses, fills rota_steer_packet, and defines after including abi.h
+ *   static inline int rota_steer_lookup(void *tables, const struct rota_steer_key *key,
  *                                       rota_u32 *interface);
  * which returns non-zero when the key is known and, for a backend, stores where its replies arrive.
  */
@@ -22,8 +22,8 @@ enum rota_steer_shape {
 };
 
 struct rota_steer_packet {
-  rota_u8 source[16];
-  rota_u8 destination[16];
+  struct rota_steer_address source;
+  struct rota_steer_address destination;
   rota_u16 source_port;      /* wire order; transport only */
   rota_u16 destination_port; /* wire order; transport only */
   rota_u8 protocol;
@@ -41,26 +41,23 @@ enum rota_steer {
   ROTA_STEER_ERROR = 4,    /* an ICMP error towards a VIP */
 };
 
-static inline __attribute__((always_inline)) void rota_steer_key(struct rota_endpoint_key* key,
-                                                                 const rota_u8* address,
-                                                                 rota_u16 port, rota_u8 protocol,
-                                                                 rota_u8 kind) {
-  __builtin_memcpy(key->address, address, 16);
-  key->port = port;
-  key->protocol = protocol;
-  key->kind = kind;
+/* Is an IPv6 header's address one that stands for an IPv4 address in our keys? */
+static inline __attribute__((always_inline)) int rota_steer_is_mapped(
+    struct rota_steer_address address) {
+  return address.high == 0 && (address.low & 0xffffffff) == ROTA_STEER_MAPPED;
 }
 
-/* Is the address, as bytes of an IPv6 header, one that stands for an IPv4 address in our keys? */
-static inline __attribute__((always_inline)) int rota_steer_is_mapped(const rota_u8* address) {
-  int i, other = 0;
-  for (i = 0; i < 10; ++i) other |= address[i];
-  return !other && address[10] == 0xff && address[11] == 0xff;
+static inline __attribute__((always_inline)) int rota_steer_knows(void* tables,
+                                                                  struct rota_steer_address address,
+                                                                  rota_u16 port, rota_u8 protocol,
+                                                                  rota_u8 kind,
+                                                                  rota_u32* interface) {
+  const struct rota_steer_key key = {address, port, protocol, kind};
+  return rota_steer_lookup(tables, &key, interface);
 }
 
 static inline __attribute__((always_inline)) enum rota_steer rota_steer(
     void* tables, const struct rota_steer_packet* packet) {
-  struct rota_endpoint_key key;
   rota_u32 interface = 0;
 
   if (packet->shape == ROTA_SHAPE_OTHER) return ROTA_STEER_KERNEL;
@@ -70,22 +67,22 @@ static inline __attribute__((always_inline)) enum rota_steer rota_steer(
     return ROTA_STEER_KERNEL;
 
   if (packet->shape == ROTA_SHAPE_FRAGMENT || packet->shape == ROTA_SHAPE_ICMP_ERROR) {
-    rota_steer_key(&key, packet->destination, 0, 0, ROTA_ENDPOINT_VIP);
-    if (!rota_steer_lookup(tables, &key, &interface)) return ROTA_STEER_KERNEL;
+    if (!rota_steer_knows(tables, packet->destination, 0, 0, ROTA_ENDPOINT_VIP, &interface))
+      return ROTA_STEER_KERNEL;
     return packet->shape == ROTA_SHAPE_FRAGMENT ? ROTA_STEER_FRAGMENT : ROTA_STEER_ERROR;
   }
 
-  rota_steer_key(&key, packet->destination, packet->destination_port, packet->protocol,
-                 ROTA_ENDPOINT_SERVICE);
-  if (rota_steer_lookup(tables, &key, &interface)) return ROTA_STEER_SERVICE;
+  if (rota_steer_knows(tables, packet->destination, packet->destination_port, packet->protocol,
+                       ROTA_ENDPOINT_SERVICE, &interface))
+    return ROTA_STEER_SERVICE;
 
-  rota_steer_key(&key, packet->source, packet->source_port, packet->protocol,
-                 ROTA_ENDPOINT_BACKEND);
-  if (!rota_steer_lookup(tables, &key, &interface)) return ROTA_STEER_KERNEL;
+  if (!rota_steer_knows(tables, packet->source, packet->source_port, packet->protocol,
+                        ROTA_ENDPOINT_BACKEND, &interface))
+    return ROTA_STEER_KERNEL;
   if (interface != packet->interface) return ROTA_STEER_KERNEL;
   /* The host's own connections to a backend (health checks) end here, not at a client. */
-  rota_steer_key(&key, packet->destination, 0, 0, ROTA_ENDPOINT_HOST);
-  if (rota_steer_lookup(tables, &key, &interface)) return ROTA_STEER_KERNEL;
+  if (rota_steer_knows(tables, packet->destination, 0, 0, ROTA_ENDPOINT_HOST, &interface))
+    return ROTA_STEER_KERNEL;
   return ROTA_STEER_RETURN;
 }
 

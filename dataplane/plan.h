@@ -39,8 +39,7 @@ struct WorkerPlan {
 
 struct Plan {
   std::vector<WorkerPlan> workers;
-  std::vector<Way> punt;             // by port
-  std::vector<PortPolicy> policies;  // by port
+  std::vector<Way> punt;  // by port; closed: it has no kernel side
 };
 
 // Which worker serves a queue of a port: neighbours of one queue each are spread over the workers.

@@ -118,7 +118,6 @@ void PortSet::tell_opened(const Entry& entry) const {
 }
 
 void PortSet::add_to_plan(Plan& plan, const Entry& entry, uint16_t index) const {
-  plan.policies[index].kernel_side = entry.kernel_side.has_value();
   if (entry.kernel_side) {
     const uint16_t worker = worker_of_queue(index, 0, worker_count_);
     plan.punt[index] = {.worker = worker, .queue = entry.kernel_side->queue};
@@ -144,7 +143,6 @@ std::shared_ptr<const Plan> PortSet::make_plan() const {
   auto plan = std::make_shared<Plan>();
   plan->workers.resize(worker_count_);
   plan->punt.resize(entries_.size());
-  plan->policies.resize(entries_.size());
   for (WorkerPlan& worker : plan->workers) worker.send.resize(entries_.size());
   for (uint16_t index = 0; index < entries_.size(); ++index)
     add_to_plan(*plan, entries_[index], index);

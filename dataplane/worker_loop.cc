@@ -61,7 +61,6 @@ void WorkerLoop::run() {
     plan_ = shared_.plan.load(std::memory_order_acquire);
     generation_ = shared_.generation.load(std::memory_order_acquire);
     mine_ = &plan_->workers[worker_.index];
-    worker_.ports = plan_->policies;
 
     uint32_t moved = take_over();
     moved += receive();
@@ -121,7 +120,6 @@ uint32_t WorkerLoop::receive() {
         rte_eth_rx_burst(from.queue.ethdev, from.queue.index, packets.data(), kBurstMax);
     if (count == 0) continue;
     worker_.counters.worker->received.add(count);
-    for (uint32_t i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(packets[i], void*));
     for (uint32_t i = 0; i < count; ++i) add(packets[i], from.port, 0);
     forward();
     received += count;

@@ -23,7 +23,6 @@ enum class Drop : uint8_t {
   lying_length,
   fragment,
   // match
-  not_served,
   icmp_unmatched,
   // pick
   no_backend,
@@ -34,6 +33,7 @@ enum class Drop : uint8_t {
   too_big,
   ttl_expired,
   // shell
+  not_served,
   hand_over_full,
   send_full,
   kernel_full,
@@ -55,7 +55,6 @@ inline constexpr std::array<DropInfo, static_cast<size_t>(Drop::count)> kDrops{{
     {Drop::bad_transport_header, "bad_transport_header", "TCP or UDP header is impossible"},
     {Drop::lying_length, "lying_length", "a length field says more than what arrived"},
     {Drop::fragment, "fragment", "a fragment towards a VIP; fragments are not balanced yet"},
-    {Drop::not_served, "not_served", "for no service, and it cannot be given back to the kernel"},
     {Drop::icmp_unmatched, "icmp_unmatched", "an ICMP error that quotes no flow of a service"},
     {Drop::no_backend, "no_backend", "the service has no backend that takes the flow"},
     {Drop::hairpin, "hairpin", "the client is on the backends' side: replies would bypass us"},
@@ -63,6 +62,7 @@ inline constexpr std::array<DropInfo, static_cast<size_t>(Drop::count)> kDrops{{
     {Drop::unresolved, "unresolved", "the next hop's MAC address is not known yet"},
     {Drop::too_big, "too_big", "larger than the MTU of the way out"},
     {Drop::ttl_expired, "ttl_expired", "TTL or hop limit is used up"},
+    {Drop::not_served, "not_served", "for no service, and its port has no kernel side"},
     {Drop::hand_over_full, "hand_over_full", "the owner worker's ring is full"},
     {Drop::send_full, "send_full", "the port's transmit queue is full"},
     {Drop::kernel_full, "kernel_full", "the kernel side does not take more"},

@@ -133,8 +133,9 @@ void pick(Packet& packet, const Generation& generation, const FlowMemoryView* fl
 
 void run_stages(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
                 uint16_t now, Explanation& answer) {
-  parse(packet);
-  if (packet.on_its_way()) match(packet, generation);
+  const Burst alone(&packet, 1);
+  parse(alone);
+  match(alone, generation);
   if (!packet.on_its_way()) return;
   const ServiceView& service = generation.services[packet.service];
   answer.service = packet.service;
@@ -147,7 +148,7 @@ void run_stages(Packet& packet, const Generation& generation, const FlowMemoryVi
   } else {
     answer.backend = &service.backends()[packet.backend];
   }
-  route(packet, generation);
+  route(alone, generation);
   if (packet.next_hop != kNoNextHop) answer.next_hop = &generation.next_hop(packet.next_hop);
   if (packet.on_its_way()) packet.verdict = Verdict::send;
 }

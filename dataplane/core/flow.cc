@@ -231,16 +231,7 @@ void apply_in(const Note& note, const Scene& scene, FlowTable<Entry>& table,
     scene.worker.counters.worker->table_full.add(1);
 }
 
-}  // namespace
-
-bool is_hairpin(const Packet& packet, const Generation& generation) {
-  const uint64_t ports = generation.services[packet.service].blob->on_link_ports;
-  if (ports == 0) return false;
-  const uint32_t index = find_client_route(packet, generation);
-  if (index == kNoNextHop) return false;
-  const NextHop& way = generation.next_hop(index);
-  return way.on_link && (ports >> way.port & 1);
-}
+// --- One packet ---
 
 void hash_flow(Packet& packet, const Worker& worker) {
   with_flow(packet, worker, [&](const auto& table, const auto& key) {
@@ -249,18 +240,17 @@ void hash_flow(Packet& packet, const Worker& worker) {
   });
 }
 
-void pick(Packet& packet, const Generation& generation, Worker& worker, uint16_t now) {
-  const Scene scene{generation, worker, now};
-  with_flow(packet, worker,
+void pick_for_request(Packet& packet, const Scene& scene) {
+  with_flow(packet, scene.worker,
             [&](auto& table, const auto& key) { pick_in(packet, scene, table, key); });
 }
 
-void pick_for_error(Packet& packet, const Generation& generation, Worker& worker, uint16_t now) {
-  const ServiceView& service = generation.services[packet.service];
-  with_flow(packet, worker, [&](auto& table, const auto& key) {
+void pick_for_error(Packet& packet, const Scene& scene) {
+  const ServiceView& service = scene.service_of(packet);
+  with_flow(packet, scene.worker, [&](auto& table, const auto& key) {
     const auto& timeouts = service.blob->timeouts;
-    auto* record = table.find(key, packet.hash, now, timeouts);
-    if (record == nullptr) record = table.find_unproven(key, packet.hash, now, timeouts);
+    auto* record = table.find(key, packet.hash, scene.now, timeouts);
+    if (record == nullptr) record = table.find_unproven(key, packet.hash, scene.now, timeouts);
     const auto* backend = record == nullptr ? nullptr : service.find_backend(record->backend);
     if (backend != nullptr)
       take(packet, service, *backend);
@@ -269,9 +259,9 @@ void pick_for_error(Packet& packet, const Generation& generation, Worker& worker
   });
 }
 
-Note note_of(const Packet& packet, const Generation& generation) {
+// What a backend's reply says of its flow.
+Note note_of(const Packet& packet, const ServiceView& service) {
   const ClientPlace client = client_place(packet);
-  const ServiceView& service = generation.services[packet.service];
   Note note{.client = destination_at(packet.l3(), packet.is_ipv6()),
             .backend_id = service.backends()[packet.backend].id,
             .client_port = client.port,
@@ -288,6 +278,49 @@ Note note_of(const Packet& packet, const Generation& generation) {
   if (!(flags & (tcp_flag::kRst | tcp_flag::kSyn))) note.events |= note_event::kAlive;
   if (payload_bytes(packet) > 0) note.events |= note_event::kData;
   return note;
+}
+
+// A reply tells its flow's owner; that a connection lives, at most once a tick.
+void note_reply(const Packet& packet, const Scene& scene) {
+  Worker& worker = scene.worker;
+  Note note = note_of(packet, scene.service_of(packet));
+  constexpr uint8_t kQuiet = note_event::kAlive | note_event::kData;
+  if ((note.events & ~kQuiet) == 0 && !worker.note_filter.first_this_tick(packet.hash, scene.now))
+    return;
+  if (packet.owner == worker.index) return apply_note(note, scene.generation, worker, scene.now);
+  note.owner = packet.owner;
+  worker.notes[worker.note_count++] = note;
+}
+
+}  // namespace
+
+bool is_hairpin(const Packet& packet, const Generation& generation) {
+  const uint64_t ports = generation.services[packet.service].blob->on_link_ports;
+  if (ports == 0) return false;
+  const uint32_t index = find_client_route(packet, generation);
+  if (index == kNoNextHop) return false;
+  const NextHop& way = generation.next_hop(index);
+  return way.on_link && (ports >> way.port & 1);
+}
+
+void find(Burst burst, const Worker& worker) {
+  for_each_on_its_way(burst, [&](Packet& packet) { hash_flow(packet, worker); });
+}
+
+void pick(Burst burst, const Generation& generation, Worker& worker, uint16_t now) {
+  const Scene scene{generation, worker, now};
+  for_each_on_its_way(burst, [&](Packet& packet) {
+    switch (packet.direction) {
+      case Direction::to_backend:
+        return pick_for_request(packet, scene);
+      case Direction::error_to_backend:
+        return pick_for_error(packet, scene);
+      case Direction::to_client:
+        return note_reply(packet, scene);
+      case Direction::none:
+        return;
+    }
+  });
 }
 
 void apply_note(const Note& note, const Generation& generation, Worker& worker, uint16_t now) {

@@ -19,17 +19,14 @@
 
 namespace rota {
 
-// Computes the packet's flow hash and prefetches its bucket. REQUIRES: served.
-void hash_flow(Packet& packet, const Worker& worker);
+// Computes each packet's flow hash, and fetches the bucket where its record should be. REQUIRES:
+// match().
+void find(Burst burst, const Worker& worker);
 
-// Sets the backend of a packet from a client, or drops it. REQUIRES: hash_flow().
-void pick(Packet& packet, const Generation& generation, Worker& worker, uint16_t now);
-
-// Sets the backend of an ICMP error about a flow; changes no record. REQUIRES: hash_flow().
-void pick_for_error(Packet& packet, const Generation& generation, Worker& worker, uint16_t now);
-
-// What a backend's reply says of its flow, for the flow's owner. REQUIRES: direction to_client.
-Note note_of(const Packet& packet, const Generation& generation);
+// Sets the backend of each packet from a client and of each ICMP error (which changes no record),
+// or drops it. A backend's reply has its backend already: what it says of its flow is applied, or
+// noted for the flow's owner in worker.notes. REQUIRES: find(), and the packet's owner.
+void pick(Burst burst, const Generation& generation, Worker& worker, uint16_t now);
 
 // Applies a note to this worker's table.
 void apply_note(const Note& note, const Generation& generation, Worker& worker, uint16_t now);

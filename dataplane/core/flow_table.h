@@ -205,9 +205,6 @@ class FlowTable {
   void prefetch(uint64_t hash) const {
     prefetch_bucket(buckets_ + geometry_.established().primary(hash));
   }
-  void prefetch_unproven(uint64_t hash) const {
-    prefetch_bucket(buckets_ + geometry_.unproven().primary(hash));
-  }
 
   // The record of a flow in the established region, or nullptr; lookup() whatever its age, find()
   // only if live. `hash` is hash(key), `timeouts` those of the key's service.

@@ -12,91 +12,19 @@
 namespace rota {
 namespace {
 
-using Burst = std::span<Packet>;
-
-template <typename Fn>
-void for_each_on_its_way(Burst burst, Fn&& fn) {
-  for (Packet& packet : burst)
-    if (packet.on_its_way()) fn(packet);
-}
-
-void parse_burst(Burst burst) {
-  for (Packet& packet : burst) parse(packet);
-}
-
-// What is the kernel's goes there if its port has a kernel side.
-void match_burst(Burst burst, const Generation& generation, const Worker& worker) {
-  for_each_on_its_way(burst, [&](Packet& packet) {
-    match(packet, generation);
-    if (packet.verdict == Verdict::punt && !worker.ports[packet.port].kernel_side)
-      packet.drop_for(Drop::not_served);
-  });
+// A burst's headers come from memory side by side, not one after the other.
+void fetch(Burst burst) {
+  for (const Packet& packet : burst) __builtin_prefetch(packet.data, 1);
 }
 
 // Flows have one owner; replies need none, only their notes do.
-void own_burst(Burst burst, const Generation& generation, const Worker& worker) {
+void own(Burst burst, const Generation& generation, const Worker& worker) {
   for_each_on_its_way(burst, [&](Packet& packet) {
     packet.owner = worker.index;
     if (worker.owners.worker_count == 1 || packet.flags & packet_flag::kTakenOver) return;
     packet.owner = owner_of(packet, generation, worker.owners);
     if (packet.owner != worker.index && packet.direction != Direction::to_client)
       packet.verdict = Verdict::hand_over;
-  });
-}
-
-void find_burst(Burst burst, const Worker& worker) {
-  for_each_on_its_way(burst, [&](Packet& packet) { hash_flow(packet, worker); });
-}
-
-// A reply tells its flow's owner; that a connection lives, at most once a tick.
-void note_reply(const Packet& packet, const Generation& generation, Worker& worker, uint16_t now) {
-  Note note = note_of(packet, generation);
-  constexpr uint8_t kQuiet = note_event::kAlive | note_event::kData;
-  if ((note.events & ~kQuiet) == 0 && !worker.note_filter.first_this_tick(packet.hash, now)) return;
-  if (packet.owner == worker.index) return apply_note(note, generation, worker, now);
-  note.owner = packet.owner;
-  worker.notes[worker.note_count++] = note;
-}
-
-void pick_burst(Burst burst, const Generation& generation, Worker& worker, uint16_t now) {
-  for_each_on_its_way(burst, [&](Packet& packet) {
-    switch (packet.direction) {
-      case Direction::to_backend:
-        return pick(packet, generation, worker, now);
-      case Direction::error_to_backend:
-        return pick_for_error(packet, generation, worker, now);
-      case Direction::to_client:
-        return note_reply(packet, generation, worker, now);
-      case Direction::none:
-        return;
-    }
-  });
-}
-
-void route_burst(Burst burst, const Generation& generation) {
-  for_each_on_its_way(burst, [&](Packet& packet) { route(packet, generation); });
-}
-
-void translate(Packet& packet, const Generation& generation) {
-  const ServiceView& service = generation.services[packet.service];
-  const SnapshotBackend& backend = service.backends()[packet.backend];
-  switch (packet.direction) {
-    case Direction::to_backend:
-      return rewrite_to_backend(packet, {backend.address, backend.port});
-    case Direction::error_to_backend:
-      return rewrite_error(packet, {backend.address, backend.port});
-    case Direction::to_client:
-      return rewrite_to_client(packet, {service.blob->address, service.blob->port});
-    case Direction::none:
-      return;
-  }
-}
-
-void rewrite_burst(Burst burst, const Generation& generation) {
-  for_each_on_its_way(burst, [&](Packet& packet) {
-    if (is_translated(packet, generation)) translate(packet, generation);
-    rewrite_ethernet(packet, generation.next_hop(packet.next_hop));
-    packet.verdict = Verdict::send;
   });
 }
 
@@ -126,7 +54,7 @@ void count_sent(const Packet& packet, const Generation& generation, Worker& work
   }
 }
 
-void count_burst(Burst burst, const Generation& generation, Worker& worker) {
+void count(Burst burst, const Generation& generation, Worker& worker) {
   for (const Packet& packet : burst) {
     if (packet.verdict == Verdict::send) {
       count_sent(packet, generation, worker);
@@ -139,17 +67,17 @@ void count_burst(Burst burst, const Generation& generation, Worker& worker) {
 
 }  // namespace
 
-void forward_burst(std::span<Packet> burst, const Generation& generation, Worker& worker,
-                   uint16_t now) {
+void forward_burst(Burst burst, const Generation& generation, Worker& worker, uint16_t now) {
   worker.note_count = 0;
-  parse_burst(burst);
-  match_burst(burst, generation, worker);
-  own_burst(burst, generation, worker);
-  find_burst(burst, worker);
-  pick_burst(burst, generation, worker, now);
-  route_burst(burst, generation);
-  rewrite_burst(burst, generation);
-  count_burst(burst, generation, worker);
+  fetch(burst);
+  parse(burst);
+  match(burst, generation);
+  own(burst, generation, worker);
+  find(burst, worker);
+  pick(burst, generation, worker, now);
+  route(burst, generation);
+  rewrite(burst, generation);
+  count(burst, generation, worker);
 }
 
 }  // namespace rota

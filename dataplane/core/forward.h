@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "dataplane/core/flow.h"
 #include "dataplane/core/generation.h"
@@ -21,7 +20,6 @@ namespace rota {
 // or `taken_over` before, and `sent`, `punted`, `handed_over` when they have gone (or the drop when
 // they could not). worker.notes then holds what other owners must hear. `now` is the tick.
 // Cost: no allocation, lock, system call. REQUIRES: burst.size() <= kBurstMax.
-void forward_burst(std::span<Packet> burst, const Generation& generation, Worker& worker,
-                   uint16_t now);
+void forward_burst(Burst burst, const Generation& generation, Worker& worker, uint16_t now);
 
 }  // namespace rota

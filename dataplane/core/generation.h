@@ -43,13 +43,16 @@ struct Generation {
   const SnapshotRoutes* routes = nullptr;
 
   // nullptr when there is none. Cost: usually one cache line.
-  const Endpoint* find_endpoint(const EndpointKey& key) const {
+  const Endpoint* find_endpoint(const EndpointWords& key) const {
     const auto places = array_of<Endpoint>(*endpoints, endpoints->places);
     const uint32_t mask = endpoints->places.count - 1;
     for (uint32_t i = endpoint_hash(key) & mask;; i = (i + 1) & mask) {
-      if (places[i].key == key) return &places[i];
+      if (words_of(places[i].key) == key) return &places[i];
       if (places[i].key.kind == EndpointKind::none) return nullptr;
     }
+  }
+  const Endpoint* find_endpoint(const EndpointKey& key) const {
+    return find_endpoint(words_of(key));
   }
   const NextHop& next_hop(uint32_t index) const {
     return array_of<NextHop>(*routes, routes->next_hops)[index];

@@ -20,16 +20,17 @@ struct SteerTables {
 
 #include "bpf/abi.h"
 
-static_assert(sizeof(rota_endpoint_key) == sizeof(rota::EndpointKey));
 static_assert(ROTA_ENDPOINT_SERVICE == static_cast<int>(rota::EndpointKind::service) &&
               ROTA_ENDPOINT_BACKEND == static_cast<int>(rota::EndpointKind::backend) &&
               ROTA_ENDPOINT_VIP == static_cast<int>(rota::EndpointKind::vip) &&
               ROTA_ENDPOINT_HOST == static_cast<int>(rota::EndpointKind::host));
 
-static inline int rota_steer_lookup(void* tables, const rota_endpoint_key* key,
-                                    rota_u32* interface) {
+static inline int rota_steer_lookup(void* tables, const rota_steer_key* key, rota_u32* interface) {
   auto& found = *static_cast<rota::SteerTables*>(tables);
-  const auto* endpoint = found.generation.find_endpoint(rota::load<rota::EndpointKey>(key));
+  const auto* endpoint = found.generation.find_endpoint(rota::EndpointWords{
+      .high = key->address.high,
+      .low = key->address.low,
+      .rest = key->port | rota_u32{key->protocol} << 16 | rota_u32{key->kind} << 24});
   if (endpoint == nullptr) return 0;
   if (key->kind == ROTA_ENDPOINT_BACKEND) {
     found.backend = found.generation.services[endpoint->service].find_backend(endpoint->backend_id);
@@ -49,13 +50,19 @@ static_assert(ROTA_SHAPE_TRANSPORT == static_cast<int>(Shape::transport) &&
               ROTA_SHAPE_FRAGMENT == static_cast<int>(Shape::fragment) &&
               ROTA_SHAPE_ICMP_ERROR == static_cast<int>(Shape::icmp_error));
 
+rota_steer_address steer_address(const uint8_t* at, bool ipv6) {
+  if (ipv6) return {load<uint64_t>(at), load<uint64_t>(at + 8)};
+  return {0, ROTA_STEER_MAPPED | uint64_t{load<Be32>(at).raw} << 32};
+}
+
 rota_steer_packet steer_packet_of(const Packet& packet) {
   rota_steer_packet steer{};
   steer.shape = static_cast<uint8_t>(packet.shape);
   steer.is_ipv6 = packet.is_ipv6();
   if (packet.shape == Shape::other) return steer;
-  store(steer.source, source_at(packet.l3(), packet.is_ipv6()));
-  store(steer.destination, destination_at(packet.l3(), packet.is_ipv6()));
+  const bool ipv6 = packet.is_ipv6();
+  steer.source = steer_address(source_in(packet.l3(), ipv6), ipv6);
+  steer.destination = steer_address(destination_in(packet.l3(), ipv6), ipv6);
   steer.protocol = static_cast<uint8_t>(packet.protocol);
   steer.interface = packet.port;
   if (packet.shape == Shape::transport) {
@@ -88,9 +95,7 @@ void match_quote(Packet& packet, const Generation& generation) {
   serve(packet, Direction::error_to_backend, *endpoint);
 }
 
-}  // namespace
-
-void match(Packet& packet, const Generation& generation) {
+void match_packet(Packet& packet, const Generation& generation) {
   SteerTables tables{generation};
   const rota_steer_packet steer = steer_packet_of(packet);
   switch (rota_steer(&tables, &steer)) {
@@ -109,6 +114,12 @@ void match(Packet& packet, const Generation& generation) {
       packet.verdict = Verdict::punt;
       return;
   }
+}
+
+}  // namespace
+
+void match(Burst burst, const Generation& generation) {
+  for_each_on_its_way(burst, [&](Packet& packet) { match_packet(packet, generation); });
 }
 
 }  // namespace rota

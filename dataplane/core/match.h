@@ -11,7 +11,7 @@
 namespace rota {
 
 // Sets service and direction (and, for a reply, backend); or gives a verdict: punt what is the
-// kernel's, drop fragments and what no table explains. REQUIRES: parsed, on its way.
-void match(Packet& packet, const Generation& generation);
+// kernel's, drop fragments and what no table explains. REQUIRES: parse().
+void match(Burst burst, const Generation& generation);
 
 }  // namespace rota

@@ -88,6 +88,16 @@ struct alignas(64) Packet {
 };
 static_assert(sizeof(Packet) == 64);
 
+// Packets on their way together, at most kBurstMax. A stage takes a burst, and leaves alone what
+// has its verdict already.
+using Burst = std::span<Packet>;
+
+template <typename Fn>
+void for_each_on_its_way(Burst burst, Fn&& fn) {
+  for (Packet& packet : burst)
+    if (packet.on_its_way()) fn(packet);
+}
+
 inline constexpr uint16_t kNoBackend = 0xffff;
 inline constexpr uint32_t kHeadroom = 64;  // bytes a stage may put before the frame
 

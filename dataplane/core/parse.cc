@@ -117,9 +117,7 @@ bool is_transport(uint8_t protocol) {
   return Protocol{protocol} == Protocol::tcp || Protocol{protocol} == Protocol::udp;
 }
 
-}  // namespace
-
-void parse(Packet& packet) {
+void parse_frame(Packet& packet) {
   if (packet.length < sizeof(EthernetHeader)) return packet.drop_for(Drop::truncated);
   uint16_t type = load<EthernetHeader>(packet.data).type.to_host();
   uint32_t offset = sizeof(EthernetHeader);
@@ -132,6 +130,10 @@ void parse(Packet& packet) {
   if (type == kEtherIpv4) return parse_ipv4(packet);
   if (type == kEtherIpv6) return parse_ipv6(packet);
 }
+
+}  // namespace
+
+void parse(Burst burst) { for_each_on_its_way(burst, parse_frame); }
 
 bool parse_quote(Packet& packet) {
   const uint32_t start = packet.l4_offset + static_cast<uint32_t>(sizeof(IcmpHeader));

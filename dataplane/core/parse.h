@@ -14,7 +14,7 @@ namespace rota {
 inline constexpr uint32_t kExtensionHeadersMax = 8;
 
 // Fills shape, protocol, offsets, tcp_flags, counter_bytes; or gives the verdict drop.
-void parse(Packet& packet);
+void parse(Burst burst);
 
 // Finds the packet an ICMP error quotes (RFC 792; RFC 4443 2.4 c): sets quote_l3_offset and
 // quote_l4_offset so that the quoted addresses and ports can be read. False when the quote is too

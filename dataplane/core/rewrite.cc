@@ -6,25 +6,25 @@
 
 #include "dataplane/core/checksum.h"
 #include "dataplane/core/headers.h"
+#include "dataplane/core/route.h"
+#include "dataplane/core/tuple.h"
 
 namespace rota {
 namespace {
 
-enum class Side { source, destination };
+// An address and port of a packet's source or destination, of the packet's family.
+struct Locator {
+  Address address;
+  Be16 port;
+};
 
-uint8_t* address_at(uint8_t* l3, bool ipv6, Side side) {
-  if (ipv6)
-    return l3 + (side == Side::source ? offsetof(Ipv6Header, source)
-                                      : offsetof(Ipv6Header, destination));
-  return l3 +
-         (side == Side::source ? offsetof(Ipv4Header, source) : offsetof(Ipv4Header, destination));
-}
+enum class Side { source, destination };
 
 // Replaces an address of the IP header at `l3`, and takes `hops` off its TTL (RFC 1812 5.3.1, RFC
 // 8200 3), with IPv4's header checksum; notes the address in `pseudo`, for checksums that cover it.
 void rewrite_ip(uint8_t* l3, bool ipv6, Side side, const Address& address, uint8_t hops,
                 ChecksumDelta& pseudo) {
-  uint8_t* at = address_at(l3, ipv6, side);
+  uint8_t* at = side == Side::source ? source_in(l3, ipv6) : destination_in(l3, ipv6);
   if (ipv6) {
     pseudo.replace(load<Ipv6Address>(at), address.ipv6());
     store(at, address.ipv6());
@@ -67,7 +67,7 @@ void update_transport_checksum(Packet& packet, const ChecksumDelta& delta) {
   store(at, delta.apply(load<Be16>(at)));
 }
 
-void translate(Packet& packet, Side side, const Locator& locator) {
+void rewrite_side(Packet& packet, Side side, const Locator& locator) {
   ChecksumDelta delta;
   rewrite_ip(packet.l3(), packet.is_ipv6(), side, locator.address, 1, delta);
   replace_port(packet.l4(), side, locator.port, delta);
@@ -80,16 +80,6 @@ uint8_t* quoted_checksum(Packet& packet) {
       packet.quote_l4_offset + (packet.protocol == Protocol::udp ? offsetof(UdpHeader, checksum)
                                                                  : offsetof(TcpHeader, checksum));
   return offset + sizeof(Be16) <= packet.length ? packet.data + offset : nullptr;
-}
-
-}  // namespace
-
-void rewrite_to_backend(Packet& packet, const Locator& backend) {
-  translate(packet, Side::destination, backend);
-}
-
-void rewrite_to_client(Packet& packet, const Locator& service) {
-  translate(packet, Side::source, service);
 }
 
 void rewrite_error(Packet& packet, const Locator& backend) {
@@ -127,23 +117,44 @@ void rewrite_ethernet(Packet& packet, const NextHop& next_hop) {
   const Be16 type = Be16::from_host(packet.is_ipv6() ? kEtherIpv6 : kEtherIpv4);
 
   uint8_t* data = l3 - header_bytes;
-  EthernetHeader ethernet{
-      .destination = next_hop.destination, .source = next_hop.source, .type = type};
+  // Field by field: a header put together first would be copied by loads wider than its stores.
+  store(data + offsetof(EthernetHeader, destination), next_hop.destination);
+  store(data + offsetof(EthernetHeader, source), next_hop.source);
   if (next_hop.vlan) {
-    ethernet.type = Be16::from_host(kEtherVlan);
-    store(data + sizeof(EthernetHeader),
-          VlanTag{.control = Be16::from_host(next_hop.vlan), .type = type});
+    store(data + offsetof(EthernetHeader, type), Be16::from_host(kEtherVlan));
+    store(data + sizeof(EthernetHeader) + offsetof(VlanTag, control),
+          Be16::from_host(next_hop.vlan));
   }
-  store(data, ethernet);
+  store(l3 - sizeof(Be16), type);
   packet.l4_offset = static_cast<uint16_t>(packet.l4_offset - packet.l3_offset + header_bytes);
   packet.l3_offset = static_cast<uint16_t>(header_bytes);
   packet.data = data;
   packet.length = ip_bytes + header_bytes;
 }
 
-uint8_t ttl_of(const Packet& packet) {
-  return packet
-      .l3()[packet.is_ipv6() ? offsetof(Ipv6Header, hop_limit) : offsetof(Ipv4Header, ttl)];
+void translate(Packet& packet, const Generation& generation) {
+  const ServiceView& service = generation.services[packet.service];
+  const SnapshotBackend& backend = service.backends()[packet.backend];
+  switch (packet.direction) {
+    case Direction::to_backend:
+      return rewrite_side(packet, Side::destination, {backend.address, backend.port});
+    case Direction::error_to_backend:
+      return rewrite_error(packet, {backend.address, backend.port});
+    case Direction::to_client:
+      return rewrite_side(packet, Side::source, {service.blob->address, service.blob->port});
+    case Direction::none:
+      return;
+  }
+}
+
+}  // namespace
+
+void rewrite(Burst burst, const Generation& generation) {
+  for_each_on_its_way(burst, [&](Packet& packet) {
+    if (is_translated(packet, generation)) translate(packet, generation);
+    rewrite_ethernet(packet, generation.next_hop(packet.next_hop));
+    packet.verdict = Verdict::send;
+  });
 }
 
 }  // namespace rota

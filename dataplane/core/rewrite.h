@@ -6,31 +6,18 @@
 // the receiver; a UDP checksum of zero stays zero (RFC 768).
 #pragma once
 
+#include "dataplane/core/generation.h"
 #include "dataplane/core/packet.h"
-#include "dataplane/core/snapshot.h"
 
 namespace rota {
 
-// An address and port of a packet's source or destination.
-struct Locator {
-  Address address;
-  Be16 port;
-};
-
-// dnat: the packet goes on to a backend / comes from the service. REQUIRES: TTL above 1; the
-// locator is of the packet's family.
-void rewrite_to_backend(Packet& packet, const Locator& backend);
-void rewrite_to_client(Packet& packet, const Locator& service);
-
-// dnat: an ICMP error goes on to the backend whose packet it quotes; the quote names the backend
-// again, as the backend knows it. REQUIRES: parse_quote() held.
-void rewrite_error(Packet& packet, const Locator& backend);
-
-// Puts the next hop's Ethernet header (and VLAN tag, if any) before the IP header in place of what
-// stood there: data and length change, at most 4 bytes into the headroom.
-void rewrite_ethernet(Packet& packet, const NextHop& next_hop);
-
-// TTL or hop limit as it stands in the packet.
-uint8_t ttl_of(const Packet& packet);
+// Gives each packet the headers it leaves with, and the verdict send. data and length change, by at
+// most 4 bytes into the headroom (a VLAN tag). REQUIRES: route().
+//   dnat, to a backend   its address and port; TTL - 1
+//   dnat, to a client    the service's address and port; TTL - 1
+//   dnat, an ICMP error  goes on to the backend whose packet it quotes; the quote names the backend
+//                        again, as the backend knows it
+//   dsr                  nothing of the above
+void rewrite(Burst burst, const Generation& generation);
 
 }  // namespace rota

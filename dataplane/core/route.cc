@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "dataplane/core/rewrite.h"
 #include "dataplane/core/tuple.h"
 
 namespace rota {
@@ -44,7 +43,9 @@ uint32_t find_client_route(const Packet& packet, const Generation& generation) {
                           : find_route(generation, load<Be32>(client.address), packet.hash);
 }
 
-void route(Packet& packet, const Generation& generation) {
+namespace {
+
+void route_packet(Packet& packet, const Generation& generation) {
   if (packet.direction == Direction::to_client) {
     packet.next_hop = find_client_route(packet, generation);
     if (packet.next_hop == kNoNextHop) return packet.drop_for(Drop::no_route);
@@ -55,6 +56,12 @@ void route(Packet& packet, const Generation& generation) {
   if (is_translated(packet, generation) && ttl_of(packet) <= 1)
     return packet.drop_for(Drop::ttl_expired);
   packet.out_port = way.port;
+}
+
+}  // namespace
+
+void route(Burst burst, const Generation& generation) {
+  for_each_on_its_way(burst, [&](Packet& packet) { route_packet(packet, generation); });
 }
 
 }  // namespace rota

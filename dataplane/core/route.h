@@ -26,8 +26,8 @@ inline bool is_translated(const Packet& packet, const Generation& generation) {
   return generation.services[packet.service].blob->mode == Mode::dnat;
 }
 
-// Finds the way out: next_hop and out_port, or a drop. Towards a backend the next hop is
-// precomputed; towards a client it is the route's.
-void route(Packet& packet, const Generation& generation);
+// Finds each packet's way out: next_hop and out_port, or a drop. Towards a backend the next hop is
+// precomputed; towards a client it is the route's. REQUIRES: pick().
+void route(Burst burst, const Generation& generation);
 
 }  // namespace rota

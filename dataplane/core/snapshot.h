@@ -143,14 +143,26 @@ struct Endpoint {
 };
 static_assert(sizeof(Endpoint) == 32);
 
+// The bytes of a key as integers, for look-ups by values that are in registers (as word_of() of a
+// flow's key).
+struct EndpointWords {
+  uint64_t high;
+  uint64_t low;
+  uint32_t rest;
+  friend constexpr bool operator==(const EndpointWords&, const EndpointWords&) = default;
+};
+inline EndpointWords words_of(const EndpointKey& key) {
+  return {load<uint64_t>(&key.address.bytes[0]), load<uint64_t>(&key.address.bytes[8]),
+          load<uint32_t>(&key.port)};
+}
+
 // Hash of a key into SnapshotEndpoints::places; collisions go to the next place, cyclic.
-inline uint32_t endpoint_hash(const EndpointKey& key) {
-  const auto high = load<uint64_t>(&key.address.bytes[0]);
-  const auto low = load<uint64_t>(&key.address.bytes[8]);
-  uint64_t hash = (high ^ load<uint32_t>(&key.port)) * 0x9e3779b97f4a7c15u;
-  hash = (hash ^ (hash >> 32) ^ low) * 0xd6e8feb86659fd93u;
+constexpr uint32_t endpoint_hash(const EndpointWords& key) {
+  uint64_t hash = (key.high ^ key.rest) * 0x9e3779b97f4a7c15u;
+  hash = (hash ^ (hash >> 32) ^ key.low) * 0xd6e8feb86659fd93u;
   return static_cast<uint32_t>((hash ^ (hash >> 29)) >> 16);
 }
+inline uint32_t endpoint_hash(const EndpointKey& key) { return endpoint_hash(words_of(key)); }
 
 struct SnapshotEndpoints {
   BlobHeader header;

@@ -16,11 +16,6 @@
 
 namespace rota {
 
-// What a worker may do with a packet on each port, by port index.
-struct PortPolicy {
-  bool kernel_side = false;  // punted packets can be given to the kernel
-};
-
 // Suppresses repeated "alive" notes: remembers which flows were noted this tick.
 class NoteFilter {
  public:
@@ -45,7 +40,6 @@ struct Worker {
   FlowTable6* flows6 = nullptr;
   std::span<TicketLine> tickets;  // by service id
   CountersView counters;
-  std::span<const PortPolicy> ports;
   NoteFilter note_filter;
   // Filled by forward_burst(): notes for other owners, at most one per packet of the burst.
   Note notes[kBurstMax];

@@ -91,9 +91,9 @@ class SteeringProgram : public testing::Test {
   std::optional<Whose> core_says(Bytes frame) {
     Packet packet = received_packet(frame.data(), static_cast<uint32_t>(frame.size()), kHere,
                                     packet_flag::kIpv4Verified);
-    parse(packet);
+    parse({&packet, 1});
     if (!packet.on_its_way()) return std::nullopt;
-    match(packet, generation->get());
+    match({&packet, 1}, generation->get());
     return packet.verdict == Verdict::punt ? Whose::kernel : Whose::dataplane;
   }
 

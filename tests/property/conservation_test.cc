@@ -90,6 +90,7 @@ class Shell {
  public:
   static constexpr uint32_t kWorkers = 3;
   static constexpr size_t kRing = 40;
+  static constexpr uint16_t kNoKernelSide = 1;  // a port
 
   Shell() : wire_(random_) { change_generation(); }
 
@@ -116,7 +117,6 @@ class Shell {
     if (one_in(random_, 60)) change_generation();
     if (one_in(random_, 20)) world_.now = static_cast<uint16_t>(world_.now + below(random_, 8));
     if (one_in(random_, 500)) world_.now = static_cast<uint16_t>(world_.now + 900);
-    if (one_in(random_, 200)) world_.set_kernel_side(one_in(random_, 2));
     if (one_in(random_, 5))
       sweep(world_.worker(static_cast<uint32_t>(below(random_, kWorkers))), world_.generation(),
             world_.now, 32);
@@ -176,8 +176,9 @@ class Shell {
     std::vector<FlowKey6> ended;
     for (Packet packet : packets) {
       backends.push_back(0);
-      parse(packet);
-      if (packet.on_its_way()) match(packet, world_.generation());
+      const Burst alone(&packet, 1);
+      parse(alone);
+      match(alone, world_.generation());
       if (!packet.on_its_way()) continue;
       const ClientPlace client = client_place(packet);
       const Address address = packet.is_ipv6()
@@ -228,6 +229,7 @@ class Shell {
         return counters.sent.add(1);
       case Verdict::punt:
         expect_untouched(packet, arrival);
+        if (packet.port == kNoKernelSide) return drop(Drop::not_served);
         if (one_in(random_, 50)) return drop(Drop::kernel_full);
         return counters.punted.add(1);
       case Verdict::hand_over:

@@ -72,7 +72,6 @@ class World {
       seat.worker.flows6 = &seat.table6;
       seat.worker.tickets = memory_->tickets();
       seat.worker.counters = counters_of(counter_bytes_.bytes().data(), w);
-      seat.worker.ports = ports_;
     }
   }
 
@@ -83,9 +82,6 @@ class World {
   Worker& worker(uint32_t index = 0) { return seats_[index]->worker; }
   FlowMemory& memory() { return *memory_; }
   std::span<std::byte> flow_bytes() { return flow_bytes_.bytes(); }
-  void set_kernel_side(bool there) {
-    for (PortPolicy& port : ports_) port.kernel_side = there;
-  }
 
   // One burst of frames through one worker. Notes for others are applied at once.
   std::vector<Outcome> burst(const std::vector<Bytes>& frames, uint16_t port = 0,
@@ -153,7 +149,6 @@ class World {
   };
   PageMemory flow_bytes_;
   PageMemory counter_bytes_;
-  std::vector<PortPolicy> ports_ = std::vector<PortPolicy>(4, PortPolicy{.kernel_side = true});
   std::optional<FlowMemory> memory_;
   std::vector<std::unique_ptr<Seat>> seats_;
   std::unique_ptr<BuiltGeneration> generation_;

@@ -356,16 +356,11 @@ TEST_F(Forward, OnlyASynLeavesABackendThatIsDown) {
 
 // --- Drops and punts ---
 
-TEST_F(Forward, WhatIsNotServedGoesToTheKernelOrIsDroppedByName) {
+TEST_F(Forward, WhatIsNotServedGoesToTheKernel) {
   const Frame frames[] = {frame().ipv4(client(1), kVip).tcp(40000, 22, kSyn),
                           frame().ipv4(client(1), kVip).icmp(8, 0, Bytes(8)),
                           frame().ipv4(client(1), "192.0.2.1").tcp(40000, 443, kSyn)};
-  for (const Frame& frame : frames) {
-    world.set_kernel_side(true);
-    EXPECT_EQ(world.send(frame).verdict, Verdict::punt);
-    world.set_kernel_side(false);
-    EXPECT_EQ(world.send(frame).drop, Drop::not_served);
-  }
+  for (const Frame& frame : frames) EXPECT_EQ(world.send(frame).verdict, Verdict::punt);
 }
 
 TEST_F(Forward, AHealthChecksReplyIsTheKernels) {

@@ -54,8 +54,8 @@ class Match : public testing::Test {
   Found whose(const Frame& frame, uint16_t port = kOutside) {
     Bytes bytes = frame.bytes();
     Packet packet = received_packet(bytes.data(), static_cast<uint32_t>(bytes.size()), port);
-    parse(packet);
-    if (packet.on_its_way()) match(packet, built->get());
+    parse({&packet, 1});
+    match({&packet, 1}, built->get());
     Found found{packet.verdict, packet.drop, packet.direction, packet.service, 0};
     if (packet.backend != kNoBackend)
       found.backend_id = built->get().services[packet.service].backends()[packet.backend].id;

@@ -20,7 +20,7 @@ using test::Frame;
 
 Packet parsed(Bytes& bytes, uint8_t flags = 0) {
   Packet packet = received_packet(bytes.data(), static_cast<uint32_t>(bytes.size()), 0, flags);
-  parse(packet);
+  parse({&packet, 1});
   return packet;
 }
 
@@ -180,7 +180,7 @@ TEST(Parse, ReadsNoByteBeyondAFrameCutAnywhere) {
     for (size_t length = 1; length <= bytes.size(); ++length) {
       Packet packet = received_packet(guarded.put(bytes, length), static_cast<uint32_t>(length), 0,
                                       packet_flag::kIpv4Verified);
-      parse(packet);
+      parse({&packet, 1});
       if (packet.on_its_way() && packet.shape == Shape::icmp_error) parse_quote(packet);
       EXPECT_EQ(packet.verdict == Verdict::drop, length != bytes.size()) << length;
     }
