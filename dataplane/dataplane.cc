@@ -31,6 +31,15 @@ Fd create_counters(const NodeFile& node, Mapping& mapping) {
   return fd;
 }
 
+Fd create_imports(const NodeFile& node, Mapping& mapping) {
+  const uint64_t bytes = imports_bytes(static_cast<uint32_t>(node.worker_cores.size()));
+  Fd fd = create_shared("rota-imports", bytes, mapping);
+  if (!fd)
+    throw std::runtime_error(fmt::format("no memory for {} of import rings: {}", human_bytes(bytes),
+                                         std::strerror(errno)));
+  return fd;
+}
+
 SnapshotLimits limits_of(const NodeFile& node) {
   return {.service_count = node.service_count,
           .backend_count = node.backend_count,
@@ -55,6 +64,7 @@ Dataplane::Dataplane(const NodeFile& node, const Sizing& sizing, const MemoryCho
     : node_(node),
       flows_(memory.flow_memory, sizing.flows),
       counters_fd_(create_counters(node, counters_)),
+      imports_fd_(create_imports(node, imports_)),
       pool_(create_pool(sizing, has_af_xdp(node))),
       quiescence_(static_cast<uint32_t>(node.worker_cores.size())),
       generations_(limits_of(node), flows_.memory().tickets(), quiescence_,
@@ -91,14 +101,15 @@ LinkGreeting Dataplane::greeting() const {
                     .backend_count = node_.backend_count,
                     .reserved = 0},
           .counters_fd = counters_fd_.get(),
-          .flows_fd = flows_.reader_fd()};
+          .flows_fd = flows_.reader_fd(),
+          .imports_fd = imports_fd_.get()};
 }
 
 void Dataplane::start_workers() {
   for (uint16_t index = 0; index < node_.worker_cores.size(); ++index) {
-    workers_.push_back(std::make_unique<WorkerLoop>(shared(), index, flows_.memory(),
-                                                    counters_of(counters_.data(), index),
-                                                    static_cast<uint32_t>(node_.ports.size())));
+    workers_.push_back(std::make_unique<WorkerLoop>(
+        shared(), index, flows_.memory(), counters_of(counters_.data(), index),
+        imports_of(imports_.data(), index), static_cast<uint32_t>(node_.ports.size())));
     rte_eal_remote_launch(run_worker, workers_.back().get(), lcore_of_worker(index));
     spdlog::info("worker {}: core {}, {}", index, node_.worker_cores[index],
                  node_.poll == Poll::adaptive ? "sleeps when idle" : "polls without pause");

@@ -44,6 +44,8 @@ class Dataplane {
   FlowStore flows_;
   Mapping counters_;
   Fd counters_fd_;
+  Mapping imports_;
+  Fd imports_fd_;
   Pool pool_;
   Quiescence quiescence_;
   GenerationStore generations_;

@@ -46,7 +46,7 @@ void LinkServer::accept() {
 void LinkServer::greet() {
   LinkHello hello = greeting_.hello;
   hello.generation = generations_.number();
-  const int fds[] = {greeting_.counters_fd, greeting_.flows_fd};
+  const int fds[] = {greeting_.counters_fd, greeting_.flows_fd, greeting_.imports_fd};
   send(hello, fds);
   tell_ports();
 }

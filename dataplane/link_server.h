@@ -20,6 +20,7 @@ struct LinkGreeting {
   LinkHello hello;
   int counters_fd;
   int flows_fd;
+  int imports_fd;
 };
 
 class LinkServer {

@@ -35,10 +35,11 @@ void sleep_for(uint32_t ns) {
 }  // namespace
 
 WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& flows,
-                       CountersView counters, uint32_t port_count)
+                       CountersView counters, ImportRing& imports, uint32_t port_count)
     : shared_(shared),
       flows4_(flows.table4(index)),
       flows6_(flows.table6(index)),
+      imports_(imports),
       clock_(shared.tick_base_s, shared.cycles_per_s),
       sweep_rate_(buckets_per_cycle(flows.config(), shared.cycles_per_s)),
       send_(port_count),
@@ -67,6 +68,7 @@ void WorkerLoop::run() {
     moved += take_from_kernel();
     send_all();
     take_notes();
+    moved += take_imports();
     sweep_some(started);
     report(started, moved);
     shared_.quiescence.passed(worker_.index);
@@ -147,6 +149,15 @@ void WorkerLoop::take_notes() {
     const uint32_t count = shared_.hand_over.take(from, worker_.index, notes);
     for (uint32_t i = 0; i < count; ++i) apply_note(notes[i], *generation_, worker_, now_);
   }
+}
+
+// Without a generation nothing is known of the services: the flows wait in the ring.
+uint32_t WorkerLoop::take_imports() {
+  if (generation_->root->generation == 0) return 0;
+  std::array<ImportedFlow, kBurstMax> flows;
+  const uint32_t count = imports_.take(flows);
+  for (uint32_t i = 0; i < count; ++i) import_flow(flows[i], *generation_, worker_, now_);
+  return count;
 }
 
 // --- What becomes of it ---

@@ -13,6 +13,7 @@
 
 #include "dataplane/core/forward.h"
 #include "dataplane/hand_over.h"
+#include "dataplane/host/imports.h"
 #include "dataplane/idle.h"
 #include "dataplane/plan.h"
 #include "dataplane/quiescence.h"
@@ -35,7 +36,7 @@ struct WorkerShared {
 class WorkerLoop {
  public:
   WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& flows, CountersView counters,
-             uint32_t port_count);
+             ImportRing& imports, uint32_t port_count);
   WorkerLoop(const WorkerLoop&) = delete;
   WorkerLoop& operator=(const WorkerLoop&) = delete;
 
@@ -49,11 +50,12 @@ class WorkerLoop {
     std::array<rte_mbuf*, kBurstMax> packets;
   };
 
-  // One loop: what there is to do; how many packets came.
+  // One loop: what there is to do; how many packets, or flows, came.
   uint32_t take_over();
   uint32_t receive();
   uint32_t take_from_kernel();
   void take_notes();
+  uint32_t take_imports();
   void send_all();
   void sweep_some(uint64_t cycles);
   void report(uint64_t started, uint32_t moved);
@@ -78,6 +80,7 @@ class WorkerLoop {
   WorkerShared shared_;
   FlowTable4 flows4_;
   FlowTable6 flows6_;
+  ImportRing& imports_;
   Worker worker_;
   TickClock clock_;
   Idle idle_;

@@ -31,6 +31,9 @@ constexpr NamedCounter kWorkerCounters[] = {
     {"unproven_ipv4", &WorkerCounters::unproven_ipv4},
     {"unproven_ipv6", &WorkerCounters::unproven_ipv6},
     {"expired", &WorkerCounters::expired},
+    {"imported", &WorkerCounters::imported},
+    {"imports_kept", &WorkerCounters::imports_kept},
+    {"imports_refused", &WorkerCounters::imports_refused},
     {"busy_cycles", &WorkerCounters::busy_cycles},
     {"sleeps", &WorkerCounters::sleeps},
 };

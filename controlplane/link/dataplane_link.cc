@@ -103,8 +103,8 @@ void DataplaneLink::take_hello(const LinkHello& hello, LinkMessage& message) {
   if (hello.version != kLinkVersion)
     return lose(
         fmt::format("speaks link version {}, this rotad speaks {}", hello.version, kLinkVersion));
-  if (message.fds.size() != 2)
-    return lose(fmt::format("hello with {} descriptors, expected 2", message.fds.size()));
+  if (message.fds.size() != 3)
+    return lose(fmt::format("hello with {} descriptors, expected 3", message.fds.size()));
   auto memory = DataplaneMemory::map(message.fds[0].get(), message.fds[1].get());
   if (!memory) return lose(memory.error().message);
   hello_ = hello;

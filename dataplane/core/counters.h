@@ -58,8 +58,11 @@ struct alignas(64) WorkerCounters {
   Counter unproven_ipv4;  // gauge
   Counter unproven_ipv6;  // gauge
   Counter expired;        // records removed by the sweep
-  Counter busy_cycles;    // spent in loops that moved packets
-  Counter sleeps;         // times the worker slept (adaptive polling)
+  Counter imported;       // flows that others had seen, stored
+  Counter imports_kept;   // not stored: this worker had a record of its own
+  Counter imports_refused;
+  Counter busy_cycles;  // spent in loops that moved packets
+  Counter sleeps;       // times the worker slept (adaptive polling)
 };
 
 struct alignas(64) ServiceCounters {
@@ -99,7 +102,7 @@ struct CountersHeader {
   uint64_t bytes;  // of the whole object
 };
 inline constexpr uint32_t kCountersMagic = 0x6e756f63;  // "coun"
-inline constexpr uint32_t kCountersVersion = 1;
+inline constexpr uint32_t kCountersVersion = 2;
 
 // The lines of one worker.
 struct CountersView {

@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "dataplane/core/flow.h"
 
+#include <algorithm>
+
 #include "dataplane/core/decide.h"
 #include "dataplane/core/headers.h"
 #include "dataplane/core/route.h"
@@ -231,6 +233,52 @@ void apply_in(const Note& note, const Scene& scene, FlowTable<Entry>& table,
     scene.worker.counters.worker->table_full.add(1);
 }
 
+// --- Imports ---
+
+bool is_ours(const ImportedFlow& flow, const SnapshotService& service, const Worker& worker) {
+  const Address& vip = service.address;
+  const uint32_t hash =
+      vip.is_ipv4() ? rss_hash_ipv4(flow.client.ipv4(), vip.ipv4(), flow.client_port, service.port)
+                    : rss_hash_ipv6(flow.client.ipv6(), vip.ipv6(), flow.client_port, service.port);
+  return worker.owners.owner_of(hash) == worker.index;
+}
+
+bool is_in_time(const ImportedFlow& flow, const ServiceTimeouts& timeouts) {
+  if (flow.state == FlowState::established) return flow.idle_s <= timeouts.established_s;
+  return flow.state == FlowState::closing && flow.idle_s <= timeouts.closing_s;
+}
+
+// Where the flow goes; nullptr when it cannot be.
+const SnapshotBackend* backend_of(const ImportedFlow& flow, const Scene& scene) {
+  if (flow.service >= scene.generation.services.size()) return nullptr;
+  const ServiceView& service = scene.generation.services[flow.service];
+  if (service.blob == nullptr || !is_in_time(flow, service.blob->timeouts)) return nullptr;
+  if (flow.client.is_ipv4() != service.blob->address.is_ipv4()) return nullptr;
+  if (!is_ours(flow, *service.blob, scene.worker)) return nullptr;
+  return service.find_backend(flow.backend_id);
+}
+
+template <typename Entry>
+void import_in(const ImportedFlow& flow, const Scene& scene, const SnapshotBackend& backend,
+               FlowTable<Entry>& table, const typename Entry::Key& key) {
+  WorkerCounters& counters = *scene.worker.counters.worker;
+  const uint64_t hash = table.hash(key);
+  if (Entry* known = table.lookup(key, hash)) {
+    const auto& timeouts = scene.generation.timeouts[flow.service];
+    if (is_live(*known, scene.now, timeouts) && !known->has(flow_flag::kImported))
+      return counters.imports_kept.add(1);
+    forget(scene, table, known);
+  }
+  if (Entry* unproven = table.lookup_unproven(key, hash)) table.erase(unproven);
+  Entry* record = table.insert_established(key, hash, backend.id, flow.state, scene.now,
+                                           scene.timeouts(), flow_flag::kImported);
+  if (record == nullptr) return counters.imports_refused.add(1);
+  // Never of this tick: the first packet seen here must not go unnoticed.
+  table.set_last(*record, static_cast<uint16_t>(scene.now - std::max<uint16_t>(flow.idle_s, 1)));
+  scene.counters_of(backend).flows_opened.add(1);
+  counters.imported.add(1);
+}
+
 // --- One packet ---
 
 void hash_flow(Packet& packet, const Worker& worker) {
@@ -332,6 +380,19 @@ void apply_note(const Note& note, const Generation& generation, Worker& worker, 
   else
     apply_in(note, scene, *worker.flows4,
              FlowKey4{note.client.ipv4(), note.client_port, note.service});
+}
+
+void import_flow(const ImportedFlow& flow, const Generation& generation, Worker& worker,
+                 uint16_t now) {
+  const Scene scene{generation, worker, now};
+  const SnapshotBackend* backend = backend_of(flow, scene);
+  if (backend == nullptr) return worker.counters.worker->imports_refused.add(1);
+  if (flow.client.is_ipv4())
+    import_in(flow, scene, *backend, *worker.flows4,
+              FlowKey4{flow.client.ipv4(), flow.client_port, flow.service});
+  else
+    import_in(flow, scene, *backend, *worker.flows6,
+              FlowKey6{flow.client.ipv6(), flow.client_port, flow.service});
 }
 
 void sweep(Worker& worker, const Generation& generation, uint16_t now, uint32_t buckets) {

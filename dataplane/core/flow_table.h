@@ -49,7 +49,7 @@ inline constexpr uint8_t kAnswered = 0x04;      // the backend answered
 inline constexpr uint8_t kSecondPacket = 0x08;  // the client sent a second packet
 inline constexpr uint8_t kClientFin = 0x10;
 inline constexpr uint8_t kBackendFin = 0x20;
-inline constexpr uint8_t kImported = 0x40;  // from the peer, and no client packet seen here since
+inline constexpr uint8_t kImported = 0x40;  // and no packet seen here since
 }  // namespace flow_flag
 
 // Slot 0's `meta` is its bucket's overflow count; slots 1..3 hold the bucket's sequence, low byte
@@ -242,9 +242,15 @@ class FlowTable {
 
   void erase(Entry* entry);
 
-  // Notes a packet of the flow. Writes at most once a tick.
+  // Notes a packet of the flow, which is no mere import from then on. Writes at most once a tick.
   static void touch(Entry& entry, uint16_t now) {
-    if (entry.last != now) __atomic_store_n(&entry.last, now, __ATOMIC_RELAXED);
+    if (entry.last == now) [[likely]]
+      return;
+    set_last(entry, now);
+    if (entry.has(flow_flag::kImported)) remove_flags(entry, flow_flag::kImported);
+  }
+  static void set_last(Entry& entry, uint16_t tick) {
+    __atomic_store_n(&entry.last, tick, __ATOMIC_RELAXED);
   }
   // REQUIRES for the next three: entry is no empty slot; state is not FlowState::empty.
   static void set_state(Entry& entry, FlowState state) {

@@ -5,7 +5,8 @@
 // RUN_DIR/dataplane.sock. The dataplane listens; one rotad at a time is served, a newer connection
 // replaces an older one. Memory travels as file descriptors beside the message (SCM_RIGHTS).
 //
-//   dataplane -> rotad   hello     on connect: who I am, limits, ports; fds: counters, flow memory
+//   dataplane -> rotad   hello     on connect: who I am, limits, ports; fds: counters, flow memory,
+//                                  import rings
 //   rotad -> dataplane   blobs     up to kBlobsPerMessage digests, one sealed fd each
 //   rotad -> dataplane   publish   generation number; fd: the sealed root
 //   dataplane -> rotad   answer    to publish: in force, or refused with the reason
@@ -25,7 +26,7 @@
 
 namespace rota {
 
-inline constexpr uint32_t kLinkVersion = 1;
+inline constexpr uint32_t kLinkVersion = 2;
 inline constexpr uint32_t kBlobsPerMessage = 128;  // below the kernel's 253 fds a message
 inline constexpr size_t kLinkMessageBytesMax = 4096;
 

@@ -137,6 +137,35 @@ TEST(DaemonForward, WhileNoGenerationIsInForceNothingIsServed) {
   EXPECT_TRUE(rotad.conserves());
 }
 
+// Put in before anything is served, they wait; each is stored by its owner alone.
+TEST(DaemonForward, FlowsComeInThroughTheImportRings) {
+  Daemon daemon({.workers = 2});
+  daemon.start_connected();
+  RotadEnd rotad(daemon.link());
+  constexpr uint32_t kFlows = 200;
+  std::vector<ImportedFlow> flows;
+  for (uint32_t i = 0; i < kFlows; ++i)
+    flows.push_back({.client = address("198.51.100.7"),
+                     .backend_id = 103,
+                     .client_port = Be16::from_host(static_cast<uint16_t>(20000 + i)),
+                     .service = 1,
+                     .idle_s = 1,
+                     .state = FlowState::established});
+  for (uint32_t worker = 0; worker < 2; ++worker)
+    ASSERT_EQ(rotad.imports(worker).put(flows), kFlows);
+  ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
+  EXPECT_TRUE(wait_until([&] {
+    return rotad.sum(&WorkerCounters::imported) == kFlows &&
+           rotad.sum(&WorkerCounters::imports_refused) == kFlows;
+  }));
+  for (uint32_t i = 0; i < kFlows; ++i) {
+    daemon.out().send(client_packet(static_cast<uint16_t>(20000 + i), kAck));
+    const auto frame = daemon.in().receive();
+    ASSERT_TRUE(frame);
+    EXPECT_EQ(text_of(check_frame(*frame).destination), "10.0.0.13");
+  }
+}
+
 TEST(DaemonForward, ForwardingGoesOnWithoutRotad) {
   Daemon daemon;
   daemon.start_connected();

@@ -13,6 +13,7 @@
 
 #include "dataplane/core/counters.h"
 #include "dataplane/core/flow_memory.h"
+#include "dataplane/host/imports.h"
 #include "dataplane/host/link.h"
 #include "dataplane/host/memory.h"
 #include "tests/daemon/program.h"
@@ -57,6 +58,7 @@ class RotadEnd {
     hello_ = *hello;
     counters_ = map_shared(last_.fds.at(0).get(), false);
     flows_ = map_shared(last_.fds.at(1).get(), false);
+    imports_ = map_shared(last_.fds.at(2).get(), true);
     ports_.resize(hello_.port_count);
     for (uint32_t i = 0; i < hello_.port_count; ++i) receive();
   }
@@ -111,6 +113,7 @@ class RotadEnd {
   BackendCounters& backend(uint32_t worker_index, uint32_t slot) {
     return counters_of(counters_.data(), worker_index).backends[slot];
   }
+  ImportRing& imports(uint32_t worker) { return imports_of(imports_.data(), worker); }
   FlowMemoryView flows() const { return *FlowMemoryView::open(flows_.bytes()); }
   uint64_t sum(Counter WorkerCounters::*counter) {
     uint64_t total = 0;
@@ -147,6 +150,7 @@ class RotadEnd {
   std::vector<LinkPort> ports_;
   Mapping counters_;
   Mapping flows_;
+  Mapping imports_;
 };
 
 }  // namespace rota::test
