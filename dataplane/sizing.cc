@@ -36,7 +36,7 @@ uint32_t buffers_of_port(const NodePort& port, uint32_t workers) {
   if (port.kind == PortKind::af_xdp)
     return port.queues * kAfXdpDescriptors * (2 + kAfXdpReopenings);
   const uint32_t kernel_side = port.kernel_side ? 2 * kKernelSideDescriptors : 0;
-  return (port.queues + workers) * kPortDescriptors + kernel_side;
+  return (port.queues + workers) * kPortDescriptors + kernel_side + port.buffers;
 }
 
 uint32_t count_buffers(const NodeFile& node) {

@@ -22,6 +22,7 @@ constexpr uint64_t kBackendsMax = 1 << 20;
 constexpr uint64_t kCoreMax = 1023;
 constexpr uint64_t kQueuesMax = 64;
 constexpr size_t kSocketPathMax = 107;  // sun_path, unix(7)
+constexpr uint64_t kBuffersMax = 16 << 20;
 constexpr std::string_view kNameCharacters =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 
@@ -193,7 +194,7 @@ void read_device(const Item& item, NodePort& port) {
 }
 
 NodePort read_port(const Item& item) {
-  item.expect_keys({"name", "interface", "pci", "vdev", "queues", "kernel_side"});
+  item.expect_keys({"name", "interface", "pci", "vdev", "queues", "kernel_side", "buffers"});
   NodePort port{.name = interface_name(item["name"]), .kind = {}, .device = {}};
   read_device(item, port);
   port.queues = static_cast<uint32_t>(item["queues"].number_or(1, 1, kQueuesMax));
@@ -203,6 +204,7 @@ NodePort read_port(const Item& item) {
         "expected only with pci or vdev: the kernel side of an interface is "
         "the interface itself");
   port.kernel_side = kernel_side.truth_or(true);
+  port.buffers = static_cast<uint32_t>(item["buffers"].number_or(0, 0, kBuffersMax));
   return port;
 }
 

@@ -11,6 +11,8 @@
 //     kernel's
 //     - {name: in0, pci: "0000:01:00.0", queues: 4}  # DPDK owns it; the kernel gets a TAP "in0"
 //     - {name: t0, vdev: "net_null0", kernel_side: false}
+//     - {name: t1, vdev: "net_pcap0,rx_pcap=/f.pcap,infinite_rx=1", buffers: 65536}   # it keeps
+//     them
 //   workers: [{core: 1}, {core: 2}]     # {core: 1, shared: true}: share it with another; for tests
 //   main_core: 0
 //   poll: adaptive                      # adaptive: sleep when idle; busy: never
@@ -40,6 +42,7 @@ struct NodePort {
   std::string device;       // af_xdp: interface name; pci: address; vdev: driver and arguments
   uint32_t queues = 1;      // receive queues (AF_XDP) or upper bound (PCI); 1..64
   bool kernel_side = true;  // pci, vdev: make a TAP for what is the kernel's
+  uint32_t buffers = 0;     // packet buffers that the device keeps (net_pcap with infinite_rx)
 };
 
 enum class Poll { adaptive, busy };

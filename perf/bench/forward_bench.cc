@@ -8,24 +8,22 @@
 #include <algorithm>
 #include <benchmark/benchmark.h>
 #include <chrono>
-#include <cstring>
 #include <new>
-#include <numeric>
 #include <random>
 
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
+#include "perf/flows.h"
 #include "tests/support/world.h"
 
 namespace rota {
 namespace {
 
 using namespace test;
+using perf::Client;
 
 constexpr uint32_t kRing = 4096;
 constexpr uint32_t kBufferBytes = 2176;  // an mbuf's stride: header, headroom and data
-
-uint16_t tuple_port(uint32_t flow) { return static_cast<uint16_t>(20000 + flow % 50); }
 
 class Track {
  public:
@@ -36,22 +34,16 @@ class Track {
         clients_(flows) {
     world_.publish(standard_generation(standard_services(mode)));
     for (uint32_t flow = 0; flow < flows; ++flow) clients_[flow] = open_flow(flow);
+    if (world_.worker().counters.worker->imported.get() != flows)
+      throw std::runtime_error("a flow table refused a flow at rated fill");
     std::shuffle(clients_.begin(), clients_.end(), std::mt19937_64(7));
-    const Bytes bytes = packet().bytes();
-    frame_bytes_ = static_cast<uint32_t>(bytes.size());
-    std::memcpy(template_, bytes.data(), bytes.size());
   }
 
   // Writes the ring anew with the next packets.
   void refill() {
     for (uint32_t i = 0; i < kRing; ++i) {
-      uint8_t* data = buffer(i);
-      std::memcpy(data, template_, frame_bytes_);
-      const Client& client = clients_[next_];
+      packet_.write(buffer(i), clients_[next_]);
       next_ = next_ + 1 == clients_.size() ? 0 : next_ + 1;
-      std::memcpy(data + (ipv6_ ? 22 : 26), client.address.bytes.data() + (ipv6_ ? 0 : 12),
-                  ipv6_ ? 16 : 4);
-      std::memcpy(data + (ipv6_ ? 54 : 34), &client.port, 2);
     }
   }
   uint8_t* buffer(uint32_t i) {
@@ -59,62 +51,28 @@ class Track {
   }
   // Made in its place, as the worker does.
   void receive(uint32_t i, Packet* packet) {
-    new (packet) Packet(received_packet(buffer(i), frame_bytes_, 0, packet_flag::kIpv4Verified));
+    new (packet) Packet(received_packet(buffer(i), packet_.size(), 0, packet_flag::kIpv4Verified));
   }
   World& world() { return world_; }
-  uint32_t frame_bytes() const { return frame_bytes_; }
+  uint32_t frame_bytes() const { return packet_.size(); }
 
   bool every_packet_was_a_hit(uint64_t packets) {
-    const ServiceCounters& service = world_.worker().counters.services[ipv6_ ? 3 : 1];
+    const ServiceCounters& service = world_.worker().counters.services[perf::service_of(ipv6_)];
     return service.packets_in.get() == packets && service.orphans.get() == 0 &&
            service.new_flows.get() == 0 && service.drops.get() == 0;
   }
 
  private:
-  struct Client {
-    Address address;
-    Be16 port;
-  };
-  Frame packet() const {
-    return ipv6_ ? frame().ipv6("::1", "2001:db8::10").tcp(1, 443, kAck)
-                 : frame().ipv4("0.0.0.1", "203.0.113.10").tcp(1, 443, kAck).payload(6);
-  }
   Client open_flow(uint32_t flow) {
-    const Client client{client_address(flow), Be16::from_host(tuple_port(flow))};
-    const uint16_t service = ipv6_ ? 3 : 1;
-    const uint32_t backend = service * 100u + 1 + flow % 3;
-    const FlowTimeouts timeouts{.services = world_.generation().timeouts};
-    bool stored;
-    if (ipv6_) {
-      const FlowKey6 key{client.address.ipv6(), client.port, service};
-      FlowTable6& table = *world_.worker().flows6;
-      stored = table.insert_established(key, table.hash(key), backend, FlowState::established,
-                                        world_.now, timeouts);
-    } else {
-      const FlowKey4 key{client.address.ipv4(), client.port, service};
-      FlowTable4& table = *world_.worker().flows4;
-      stored = table.insert_established(key, table.hash(key), backend, FlowState::established,
-                                        world_.now, timeouts);
-    }
-    if (!stored) throw std::runtime_error("flow table refused an insertion at rated fill");
-    return client;
+    import_flow(perf::established(flow, ipv6_), world_.generation(), world_.worker(), world_.now);
+    return perf::client_of(flow, ipv6_);
   }
-  // 50 ports of each of as many addresses as it takes.
-  Address client_address(uint32_t flow) const {
-    const Be32 host = Be32::from_host(0x64000000u + flow / 50);  // 100.0.0.0 on
-    if (!ipv6_) return Address::from_ipv4(host);
-    Address client = address("2001:db8:1::");
-    store(&client.bytes[12], host);
-    return client;
-  }
-
   bool ipv6_;
   World world_;
   PageMemory buffers_;
+  perf::FlowPacket packet_{ipv6_};
   std::vector<Client> clients_;
   uint32_t next_ = 0;
-  uint32_t frame_bytes_ = 0;
-  uint8_t template_[128] = {};
 };
 
 // Runs laps of the ring; lap(track, first packet of a burst, packets in it) is what is timed.

@@ -17,34 +17,9 @@
 #include "dataplane/host/link.h"
 #include "dataplane/host/memory.h"
 #include "tests/daemon/program.h"
-#include "tests/support/snapshot_builder.h"
-#include "tests/support/world.h"
+#include "tests/support/parcel.h"
 
 namespace rota::test {
-
-// The blobs of one generation, ready to be sent.
-struct Parcel {
-  uint64_t number = 0;
-  Blob root;
-  std::vector<Blob> blobs;
-};
-
-inline Parcel parcel(uint64_t number, const std::vector<ServiceSpec>& services) {
-  Parcel result{.number = number, .root = {}, .blobs = {}};
-  uint16_t id_max = 0;
-  for (const ServiceSpec& service : services) id_max = std::max(id_max, service.id);
-  std::vector<Digest> digests(id_max + 1u);
-  for (const ServiceSpec& service : services) {
-    result.blobs.push_back(service_blob(service));
-    digests[service.id] = digest_of(result.blobs.back().bytes());
-  }
-  Blob endpoints = endpoints_blob(services, {address("10.0.0.1")});
-  Blob routes = routes_blob(standard_next_hops(), standard_routes());
-  result.root = root_blob(number, digest_of(endpoints.bytes()), digest_of(routes.bytes()), digests);
-  result.blobs.push_back(std::move(endpoints));
-  result.blobs.push_back(std::move(routes));
-  return result;
-}
 
 class RotadEnd {
  public:

@@ -16,7 +16,7 @@ node: lb1
 ports:
   - {name: out0, interface: eth0, queues: 2}
   - {name: in0, pci: "0000:01:00.1", queues: 4}
-  - {name: t0, vdev: "net_null0,copy=1", kernel_side: false}
+  - {name: t0, vdev: "net_null0,copy=1", kernel_side: false, buffers: 5000}
 workers: [{core: 1}, {core: 1, shared: true}, {core: 2}]
 main_core: 0
 poll: busy
@@ -69,6 +69,7 @@ TEST_F(NodeFileTest, EveryKeyIsRead) {
   EXPECT_TRUE(node->ports[1].kernel_side);
   EXPECT_EQ(node->ports[2].kind, PortKind::vdev);
   EXPECT_FALSE(node->ports[2].kernel_side);
+  EXPECT_EQ(node->ports[2].buffers, 5000u);
   EXPECT_EQ(node->worker_cores, (std::vector<uint32_t>{1, 1, 2}));
   EXPECT_EQ(node->poll, Poll::busy);
   EXPECT_EQ(node->flows_ipv4, 65536u);
