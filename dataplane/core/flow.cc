@@ -100,13 +100,28 @@ void revive(Entry& record) {
   FlowTable<Entry>::remove_flags(record, flow_flag::kClientFin | flow_flag::kBackendFin);
 }
 
+// The backend acknowledges after an RST: it did not believe it.
+template <typename Entry>
+void refute_reset(Entry& record) {
+  FlowTable<Entry>::set_state(record, FlowState::established);
+  FlowTable<Entry>::add_flags(record, flow_flag::kResetRefuted);
+}
+
+template <typename Entry>
+bool both_finished(const Entry& record) {
+  return record.has(flow_flag::kClientFin) && record.has(flow_flag::kBackendFin);
+}
+
 template <typename Entry>
 void follow_tcp(const Packet& packet, const ServiceView& service, Entry& record) {
-  if (packet.tcp_flags & tcp_flag::kRst) return close(record);
+  if (packet.tcp_flags & tcp_flag::kRst) {
+    if (!record.has(flow_flag::kResetRefuted)) close(record);
+    return;
+  }
   if (packet.tcp_flags & tcp_flag::kFin) {
     FlowTable<Entry>::add_flags(record, flow_flag::kClientFin);
     const bool one_way = service.blob->mode == Mode::dsr;
-    if (one_way || record.has(flow_flag::kBackendFin)) close(record);
+    if (one_way || both_finished(record)) close(record);
     return;
   }
   if (record.state() == FlowState::closing && payload_bytes(packet) > 0) revive(record);
@@ -190,10 +205,12 @@ void apply_to_proven(const Note& note, const Scene& scene, Entry& record) {
   if (note.events & note_event::kReset) return close(record);
   if (note.events & note_event::kFin) {
     FlowTable<Entry>::add_flags(record, flow_flag::kBackendFin);
-    if (record.has(flow_flag::kClientFin)) close(record);
+    if (both_finished(record)) close(record);
     return;
   }
-  if (record.state() == FlowState::closing && (note.events & note_event::kData)) revive(record);
+  if (record.state() != FlowState::closing) return;
+  if (note.events & note_event::kData) return revive(record);
+  if ((note.events & note_event::kAlive) && !both_finished(record)) refute_reset(record);
 }
 
 template <typename Entry>

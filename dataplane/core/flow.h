@@ -10,6 +10,16 @@
 //               backends answer forged SYNs too.
 //   TCP, dsr    a second client packet that is no SYN: replies pass us by
 //   UDP         a second client packet
+//
+// What closes a TCP record, which then lives for the closing timeout only, unless data revives it:
+//   both FINs   in dsr the client's
+//   an RST      It may be forged. A backend that believes an RST falls silent; one that does not
+//               answers with a challenge ACK (RFC 5961 3). So in dnat an ACK of the backend revives
+//               the record, and from then on no RST of the client closes it: of several in a row a
+//               backend answers only some. Data revives but refutes nothing: it may have been on
+//               its way when a genuine RST passed. Not to be told from a genuine RST, and so the
+//               end of a flow that then stays idle: one that the backend drops in silence, being
+//               outside its window, and any in dsr, where replies pass us by.
 #pragma once
 
 #include "dataplane/core/generation.h"

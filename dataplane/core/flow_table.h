@@ -46,7 +46,7 @@ enum class FlowState : uint8_t { empty = 0, unproven, established, closing };
 namespace flow_flag {
 inline constexpr uint8_t kStateMask = 0x03;
 inline constexpr uint8_t kAnswered = 0x04;      // the backend answered
-inline constexpr uint8_t kSecondPacket = 0x08;  // the client sent a second packet
+inline constexpr uint8_t kResetRefuted = 0x08;  // the backend lived on after an RST of the client
 inline constexpr uint8_t kClientFin = 0x10;
 inline constexpr uint8_t kBackendFin = 0x20;
 inline constexpr uint8_t kImported = 0x40;  // and no packet seen here since

@@ -309,6 +309,92 @@ TEST_F(Forward, ReturnDataRevivesAClosingFlow) {
   EXPECT_EQ(orphans(Orphan::expired), 0u);
 }
 
+// An established connection of either family, idle; what becomes of it after RSTs.
+class ForwardReset : public Forward, public testing::WithParamInterface<bool> {
+ protected:
+  ForwardReset() {
+    backend_ = backend_of(from_client(kSyn));
+    from_backend(kSyn | kAck);
+    from_client(kAck);
+    world.now += 100;
+  }
+  Outcome from_client(uint8_t flags, std::string_view data = "") {
+    const Frame packet =
+        GetParam() ? frame().ipv6("2001:db8:1::7", kVip6) : frame().ipv4(client(1), kVip);
+    return world.send(Frame(packet).tcp(40000, 443, flags).payload(data));
+  }
+  void from_backend(uint8_t flags, std::string_view data = "") {
+    const Frame packet =
+        GetParam() ? frame().ipv6(backend_, "2001:db8:1::7") : frame().ipv4(backend_, client(1));
+    world.send(Frame(packet).tcp(8443, 40000, flags).payload(data), kInside);
+  }
+  // The record, after five minutes without a packet, still leads to the backend.
+  void expect_it_stays() {
+    sweep_after(300);
+    EXPECT_EQ(records(), 1u);
+    const Outcome next = from_client(kAck, "data");
+    EXPECT_EQ(backend_of(next), backend_);
+    EXPECT_FALSE(next.flags & packet_flag::kOrphan);
+  }
+  void expect_it_goes() {
+    sweep_after(11);
+    EXPECT_EQ(records(), 0u);
+  }
+
+ private:
+  void sweep_after(uint16_t seconds) {
+    world.now = static_cast<uint16_t>(world.now + seconds);
+    sweep(world.worker(), world.generation(), world.now, 10000);
+  }
+  uint64_t records() { return flows().size() + world.worker().flows6->size(); }
+
+  std::string backend_;
+};
+INSTANTIATE_TEST_SUITE_P(Families, ForwardReset, testing::Bool(),
+                         [](const auto& ipv6) { return ipv6.param ? "Ipv6" : "Ipv4"; });
+
+TEST_P(ForwardReset, AChallengeAckRefutesAForgedOne) {
+  from_client(kRst);
+  from_backend(kAck);
+  expect_it_stays();
+}
+
+TEST_P(ForwardReset, ARefutedOneIsFollowedByNoneThatCounts) {
+  from_client(kRst);
+  from_backend(kAck);
+  from_client(kRst);  // the backend's answer to this one is not noted any more in this tick
+  from_backend(kAck);
+  expect_it_stays();
+  from_client(kRst);
+  expect_it_stays();
+}
+
+TEST_P(ForwardReset, AGenuineOneCloses) {
+  from_client(kRst | kAck);
+  expect_it_goes();
+}
+
+TEST_P(ForwardReset, DataThatWasOnItsWayDoesNotRefuteAGenuineOne) {
+  from_client(kRst | kAck);
+  from_backend(kAck, "data");
+  from_client(kRst);  // the client's answer to it
+  expect_it_goes();
+}
+
+TEST_P(ForwardReset, TheBackendsOwnClosesARefutedFlowToo) {
+  from_client(kRst);
+  from_backend(kAck);
+  from_backend(kRst);
+  expect_it_goes();
+}
+
+TEST_P(ForwardReset, AnAckDoesNotReviveWhatBothEndsHaveFinished) {
+  from_client(kFin | kAck);
+  from_backend(kFin | kAck);
+  from_backend(kAck);
+  expect_it_goes();
+}
+
 TEST_F(Forward, RepliesKeepAFlowAlive) {
   const std::string backend = connect(1);
   for (int i = 0; i < 20; ++i) {
