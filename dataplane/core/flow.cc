@@ -345,12 +345,19 @@ Note note_of(const Packet& packet, const ServiceView& service) {
   return note;
 }
 
-// A reply tells its flow's owner; that a connection lives, at most once a tick.
+// What a flow's replies say again and again: that it is alive, or, of UDP, anything.
+bool is_routine(const Packet& packet, const Note& note) {
+  constexpr uint8_t kAlive = note_event::kAlive | note_event::kData;
+  return packet.protocol == Protocol::udp || (note.events & ~kAlive) == 0;
+}
+
+// A reply tells its flow's owner; what is routine, once a tick. An ACK and data are told apart: an
+// ACK that refutes an RST must not go unheard because data came before it.
 void note_reply(const Packet& packet, const Scene& scene) {
   Worker& worker = scene.worker;
   Note note = note_of(packet, scene.service_of(packet));
-  constexpr uint8_t kQuiet = note_event::kAlive | note_event::kData;
-  if ((note.events & ~kQuiet) == 0 && !worker.note_filter.first_this_tick(packet.hash, scene.now))
+  if (is_routine(packet, note) &&
+      !worker.note_filter.first_this_tick(packet.hash, note.events, scene.now))
     return;
   if (packet.owner == worker.index) return apply_note(note, scene.generation, worker, scene.now);
   note.owner = packet.owner;

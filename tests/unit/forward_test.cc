@@ -359,6 +359,13 @@ TEST_P(ForwardReset, AChallengeAckRefutesAForgedOne) {
   expect_it_stays();
 }
 
+TEST_P(ForwardReset, AChallengeAckIsHeardThoughDataCameInTheSameTick) {
+  from_backend(kAck, "data");
+  from_client(kRst);
+  from_backend(kAck);
+  expect_it_stays();
+}
+
 TEST_P(ForwardReset, ARefutedOneIsFollowedByNoneThatCounts) {
   from_client(kRst);
   from_backend(kAck);
@@ -578,6 +585,33 @@ TEST(ForwardOwners, EveryPacketOfAFlowComesToOneOwnerWhereverItArrives) {
   EXPECT_EQ(flows, 300u);
   EXPECT_EQ(owners, 3u);
   EXPECT_TRUE(world.conserves());
+}
+
+// Notes that repeat would fill the ring to the owner, and its FINs and RSTs be lost.
+TEST(ForwardOwners, AReplyThatTellsNothingNewMakesNoNote) {
+  World world({.workers = 2});
+  world.publish(standard_generation());
+  const Outcome asked = world.send_anywhere(query(1), kOutside, 0);
+  const std::string backend = text_of(check_frame(asked.frame).destination);
+  const Bytes answer = frame().ipv4(backend, client(1)).udp(5353, 40000).payload("me").bytes();
+  const Bytes data = from_backend(1, backend, kAck, "data").bytes();
+  const Bytes fin = from_backend(1, backend, kAck | kFin).bytes();
+  const auto notes_of = [&](const Bytes& reply) {
+    uint32_t notes = 0;
+    for (const uint32_t worker : {0, 1}) {
+      world.burst({reply, reply, reply}, kInside, worker);
+      notes += world.worker(worker).note_count;
+    }
+    return notes;
+  };
+  for (int tick = 0; tick < 2; ++tick) {
+    EXPECT_EQ(notes_of(answer), 1u);
+    EXPECT_EQ(notes_of(answer), 0u);
+    EXPECT_EQ(notes_of(data), 1u);
+    EXPECT_EQ(notes_of(data), 0u);
+    EXPECT_EQ(notes_of(fin), 3u);
+    world.now += 1;
+  }
 }
 
 TEST(ForwardOwners, AnIcmpErrorIsHandedToTheFlowsOwner) {
