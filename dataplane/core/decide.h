@@ -91,8 +91,8 @@ inline uint16_t owner_of(const Packet& packet, const Generation& generation,
   return owners.owner_of(hash);
 }
 
-// Whether the client is on-link where backends of its dnat service are: their replies would reach
-// it without us. REQUIRES: packet towards a service.
-bool is_hairpin(const Packet& packet, const Generation& generation);
+// Why a new flow is refused before anything is stored or drawn for it, or Drop::none. REQUIRES:
+// packet towards a service.
+Drop refusal_of_new_flow(const Packet& packet, const Generation& generation);
 
 }  // namespace rota

@@ -121,11 +121,11 @@ void find(const Packet& packet, const ServiceView& service, const FlowMemoryView
 void pick(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
           Explanation& answer) {
   const ServiceView& service = generation.services[packet.service];
-  const SnapshotBackend* backend = fallback_of(service, packet.hash);
-  if (backend == nullptr) return packet.drop_for(Drop::no_backend);
   const bool is_new = answer.choice == Choice::new_flow;
-  if (is_new && is_hairpin(packet, generation)) return packet.drop_for(Drop::hairpin);
-  answer.backend = backend;
+  const Drop refusal = is_new ? refusal_of_new_flow(packet, generation) : Drop::none;
+  if (refusal != Drop::none) return packet.drop_for(refusal);
+  answer.backend = fallback_of(service, packet.hash);
+  if (answer.backend == nullptr) return packet.drop_for(Drop::no_backend);
   if (!is_new || flows == nullptr || service.blob->scheduler == Scheduler::maglev) return;
   answer.ticket = flows->tickets()[packet.service].next.load(std::memory_order_relaxed);
   answer.backend = &turn_of(service, answer.ticket);

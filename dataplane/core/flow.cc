@@ -150,6 +150,17 @@ void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* 
 
 // --- New flows and orphans ---
 
+// Whether the client is on-link where backends of its dnat service are: their replies would reach
+// it without us.
+bool is_hairpin(const Packet& packet, const Generation& generation) {
+  const uint64_t ports = generation.services[packet.service].blob->on_link_ports;
+  if (ports == 0) return false;
+  const uint32_t index = find_client_route(packet, generation);
+  if (index == kNoNextHop) return false;
+  const NextHop& way = generation.next_hop(index);
+  return way.on_link && (ports >> way.port & 1);
+}
+
 // Whose turn it is. A drawn ticket is used: every check came before.
 const SnapshotBackend& draw_turn(const Packet& packet, const Scene& scene) {
   std::atomic<uint64_t>& next = scene.worker.tickets[packet.service].next;
@@ -161,9 +172,9 @@ const SnapshotBackend& draw_turn(const Packet& packet, const Scene& scene) {
 template <typename Entry>
 void open_flow(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
                const typename Entry::Key& key) {
+  const Drop refusal = refusal_of_new_flow(packet, scene.generation);
+  if (refusal != Drop::none) return packet.drop_for(refusal);
   const ServiceView& service = scene.service_of(packet);
-  if (service.sequence().empty()) return packet.drop_for(Drop::no_backend);
-  if (is_hairpin(packet, scene.generation)) return packet.drop_for(Drop::hairpin);
   Entry* record = table.reserve_unproven(key, packet.hash, scene.now, scene.timeouts());
   if (record == nullptr) {
     packet.flags |= packet_flag::kStateless;
@@ -366,13 +377,10 @@ void note_reply(const Packet& packet, const Scene& scene) {
 
 }  // namespace
 
-bool is_hairpin(const Packet& packet, const Generation& generation) {
-  const uint64_t ports = generation.services[packet.service].blob->on_link_ports;
-  if (ports == 0) return false;
-  const uint32_t index = find_client_route(packet, generation);
-  if (index == kNoNextHop) return false;
-  const NextHop& way = generation.next_hop(index);
-  return way.on_link && (ports >> way.port & 1);
+Drop refusal_of_new_flow(const Packet& packet, const Generation& generation) {
+  if (generation.services[packet.service].sequence().empty()) return Drop::no_backend;
+  if (is_hairpin(packet, generation)) return Drop::hairpin;
+  return is_ttl_used_up(packet, generation) ? Drop::ttl_expired : Drop::none;
 }
 
 void find(Burst burst, const Worker& worker) {

@@ -53,8 +53,7 @@ void route_packet(Packet& packet, const Generation& generation) {
   const NextHop& way = generation.next_hop(packet.next_hop);
   if (!way.resolved) return packet.drop_for(Drop::unresolved);
   if (packet.counter_bytes > way.mtu) return packet.drop_for(Drop::too_big);
-  if (is_translated(packet, generation) && ttl_of(packet) <= 1)
-    return packet.drop_for(Drop::ttl_expired);
+  if (is_ttl_used_up(packet, generation)) return packet.drop_for(Drop::ttl_expired);
   packet.out_port = way.port;
 }
 

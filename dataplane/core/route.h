@@ -7,6 +7,7 @@
 
 #include "dataplane/core/generation.h"
 #include "dataplane/core/packet.h"
+#include "dataplane/core/tuple.h"
 #include "dataplane/core/wire.h"
 
 namespace rota {
@@ -24,6 +25,11 @@ uint32_t find_client_route(const Packet& packet, const Generation& generation);
 // dnat: Rota is a router on the packet's way. dsr: it is a switch.
 inline bool is_translated(const Packet& packet, const Generation& generation) {
   return generation.services[packet.service].blob->mode == Mode::dnat;
+}
+
+// Whether the packet would leave with a TTL or hop limit of 0.
+inline bool is_ttl_used_up(const Packet& packet, const Generation& generation) {
+  return is_translated(packet, generation) && ttl_of(packet) <= 1;
 }
 
 // Finds each packet's way out: next_hop and out_port, or a drop. Towards a backend the next hop is

@@ -516,6 +516,15 @@ TEST_F(Forward, ARouterTakesOneOffTheTtlASwitchDoesNot) {
   EXPECT_EQ(world.send(from_client(2, kSyn).ttl(1)).verdict, Verdict::send);
 }
 
+TEST_F(Forward, ASynWhoseTtlIsUsedUpOpensNothing) {
+  EXPECT_EQ(world.send(from_client(1, kSyn).ttl(1)).drop, Drop::ttl_expired);
+  EXPECT_EQ(world.send(frame().ipv6("2001:db8:1::7", kVip6).ttl(1).tcp(40000, 443, kSyn)).drop,
+            Drop::ttl_expired);
+  EXPECT_EQ(tickets(), 0u);
+  EXPECT_EQ(flows().unproven_size() + world.worker().flows6->unproven_size(), 0u);
+  EXPECT_EQ(world.worker().counters.services[1].new_flows.get(), 0u);
+}
+
 // --- ICMP errors ---
 
 TEST_F(Forward, AnIcmpErrorReachesTheBackendWhoseFlowItQuotes) {
