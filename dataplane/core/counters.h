@@ -70,7 +70,7 @@ struct alignas(64) ServiceCounters {
   Counter bytes_in;
   Counter packets_out;  // backend to client; one-way modes never see them
   Counter bytes_out;
-  Counter new_flows;  // that drew a ticket
+  Counter new_flows;  // that got their turn, whether or not their first packet could be sent
   Counter stateless;
   Counter orphans;
   Counter drops;
@@ -81,7 +81,7 @@ struct alignas(64) BackendCounters {
   Counter bytes_in;
   Counter packets_out;
   Counter bytes_out;
-  Counter new_flows;     // tickets
+  Counter new_flows;     // that got this backend as their turn
   Counter flows_opened;  // records that became established
   Counter flows_closed;  // established records removed
   Counter orphans;

@@ -186,7 +186,10 @@ void open_flow(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
     take_fallback(packet, service);
   else
     take(packet, service, draw_turn(packet, scene));
-  table.bind(*record, service.backends()[packet.backend].id);
+  const SnapshotBackend& backend = service.backends()[packet.backend];
+  table.bind(*record, backend.id);
+  scene.worker.counters.services[packet.service].new_flows.add(1);
+  scene.counters_of(backend).new_flows.add(1);
 }
 
 void adopt_orphan(Packet& packet, const Scene& scene, Orphan kind) {

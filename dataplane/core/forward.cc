@@ -43,10 +43,7 @@ void count_sent(const Packet& packet, const Generation& generation, Worker& work
   service.bytes_in.add(packet.counter_bytes);
   backend.packets_in.add(1);
   backend.bytes_in.add(packet.counter_bytes);
-  if (packet.flags & packet_flag::kNewFlow) {
-    service.new_flows.add(1);
-    backend.new_flows.add(1);
-  } else if (packet.flags & packet_flag::kOrphan) {
+  if (packet.flags & packet_flag::kOrphan) {
     service.orphans.add(1);
     backend.orphans.add(1);
   } else if (packet.flags & packet_flag::kStateless) {

@@ -657,5 +657,15 @@ TEST_F(Forward, CountersTellWhatHappened) {
   EXPECT_EQ(counters.flows_closed.get(), 1u);
 }
 
+TEST_F(Forward, ATurnIsCountedThoughItsPacketCannotBeSent) {
+  std::vector<NextHop> hops = standard_next_hops();
+  hops[1].resolved = 0;
+  world.publish(std::make_unique<BuiltGeneration>(standard_services(), hops, standard_routes()));
+  EXPECT_EQ(world.send(from_client(1, kSyn)).drop, Drop::unresolved);
+  EXPECT_EQ(tickets(), 1u);
+  EXPECT_EQ(world.worker().counters.services[1].new_flows.get(), 1u);
+  EXPECT_EQ(world.worker().counters.backends[101].new_flows.get(), 1u);
+}
+
 }  // namespace
 }  // namespace rota
