@@ -20,17 +20,6 @@ namespace {
 
 constexpr int kLookAround_ms = 100;  // how often ports and retired generations are looked at
 
-Fd create_counters(const NodeFile& node, Mapping& mapping) {
-  const auto workers = static_cast<uint32_t>(node.worker_cores.size());
-  const uint64_t bytes = counters_bytes(workers, node.service_count, node.backend_count);
-  Fd fd = create_shared("rota-counters", bytes, mapping);
-  if (!fd)
-    throw std::runtime_error(
-        fmt::format("no memory for {} of counters: {}", human_bytes(bytes), std::strerror(errno)));
-  format_counters(mapping.bytes(), workers, node.service_count, node.backend_count);
-  return fd;
-}
-
 Fd create_imports(const NodeFile& node, Mapping& mapping) {
   const uint64_t bytes = imports_bytes(static_cast<uint32_t>(node.worker_cores.size()));
   Fd fd = create_shared("rota-imports", bytes, mapping);
@@ -63,12 +52,12 @@ int run_worker(void* worker) {
 Dataplane::Dataplane(const NodeFile& node, const Sizing& sizing, const MemoryChoice& memory)
     : node_(node),
       flows_(memory.flow_memory, sizing.flows),
-      counters_fd_(create_counters(node, counters_)),
+      counters_(node),
       imports_fd_(create_imports(node, imports_)),
       pool_(create_pool(sizing, has_af_xdp(node))),
       quiescence_(static_cast<uint32_t>(node.worker_cores.size())),
       generations_(limits_of(node), flows_.memory().tickets(), quiescence_,
-                   [this](const Generation& first) { flows_.import_flows(first); }),
+                   [this](const auto& in_force, const auto& next) { prepare(in_force, next); }),
       hand_over_(static_cast<uint32_t>(node.worker_cores.size())),
       ports_(node, pool_.get(), quiescence_),
       link_(node.link_socket(), greeting(), generations_, ports_) {
@@ -100,16 +89,23 @@ LinkGreeting Dataplane::greeting() const {
                     .service_count = node_.service_count,
                     .backend_count = node_.backend_count,
                     .reserved = 0},
-          .counters_fd = counters_fd_.get(),
+          .counters_fd = counters_.fd(),
           .flows_fd = flows_.reader_fd(),
           .imports_fd = imports_fd_.get()};
+}
+
+// What must be done before a worker sees a generation.
+void Dataplane::prepare(const Generation& in_force, const Generation& next) {
+  const bool first = in_force.root->generation == 0;
+  if (first) flows_.import_flows(next);
+  counters_.pass_on(in_force, next);
 }
 
 void Dataplane::start_workers() {
   for (uint16_t index = 0; index < node_.worker_cores.size(); ++index) {
     workers_.push_back(std::make_unique<WorkerLoop>(
-        shared(), index, flows_.memory(), counters_of(counters_.data(), index),
-        imports_of(imports_.data(), index), static_cast<uint32_t>(node_.ports.size())));
+        shared(), index, flows_.memory(), counters_.of(index), imports_of(imports_.data(), index),
+        static_cast<uint32_t>(node_.ports.size())));
     rte_eal_remote_launch(run_worker, workers_.back().get(), lcore_of_worker(index));
     spdlog::info("worker {}: core {}, {}", index, node_.worker_cores[index],
                  node_.poll == Poll::adaptive ? "sleeps when idle" : "polls without pause");

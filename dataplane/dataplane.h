@@ -9,10 +9,10 @@
 #include <memory>
 #include <vector>
 
+#include "dataplane/counter_store.h"
 #include "dataplane/flow_store.h"
 #include "dataplane/generation_store.h"
 #include "dataplane/hand_over.h"
-#include "dataplane/host/memory.h"
 #include "dataplane/host/node_file.h"
 #include "dataplane/link_server.h"
 #include "dataplane/pool.h"
@@ -38,12 +38,12 @@ class Dataplane {
  private:
   WorkerShared shared();
   LinkGreeting greeting() const;
+  void prepare(const Generation& in_force, const Generation& next);
   void start_workers();
 
   NodeFile node_;
   FlowStore flows_;
-  Mapping counters_;
-  Fd counters_fd_;
+  CounterStore counters_;
   Mapping imports_;
   Fd imports_fd_;
   Pool pool_;

@@ -80,11 +80,11 @@ struct GenerationStore::Held {
 };
 
 GenerationStore::GenerationStore(const SnapshotLimits& limits, std::span<TicketLine> tickets,
-                                 Quiescence& quiescence, BeforeFirst before_first)
+                                 Quiescence& quiescence, BeforeNext before_next)
     : limits_(limits),
       tickets_(tickets),
       quiescence_(quiescence),
-      before_first_(std::move(before_first)),
+      before_next_(std::move(before_next)),
       in_force_(&empty_generation()) {}
 
 GenerationStore::~GenerationStore() = default;
@@ -206,7 +206,7 @@ std::string GenerationStore::publish(uint64_t number, const Fd& root) {
   if (next->generation.root->generation != number)
     return fmt::format("root blob: generation: expected {}, found {}", number,
                        next->generation.root->generation);
-  if (!current_ && before_first_) before_first_(next->generation);
+  before_next_(*in_force_.load(std::memory_order_relaxed), next->generation);
   take_turns(*next);
   in_force_.store(&next->generation, std::memory_order_release);
   if (current_) quiescence_.retire(std::move(current_));

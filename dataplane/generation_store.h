@@ -23,11 +23,11 @@ namespace rota {
 
 class GenerationStore {
  public:
-  // Called with the first generation before any worker sees it.
-  using BeforeFirst = std::function<void(const Generation&)>;
+  // Called with the generation in force and the next before any worker sees that one.
+  using BeforeNext = std::function<void(const Generation& in_force, const Generation& next)>;
 
   GenerationStore(const SnapshotLimits& limits, std::span<TicketLine> tickets,
-                  Quiescence& quiescence, BeforeFirst before_first = {});
+                  Quiescence& quiescence, BeforeNext before_next);
   ~GenerationStore();
 
   // What workers forward by; at first one that serves nothing, with number 0. Never null.
@@ -63,7 +63,7 @@ class GenerationStore {
   SnapshotLimits limits_;
   std::span<TicketLine> tickets_;
   Quiescence& quiescence_;
-  BeforeFirst before_first_;
+  BeforeNext before_next_;
   std::unordered_map<Digest, std::shared_ptr<const Blob>, DigestHash> blobs_;
   std::shared_ptr<const Held> current_;
   std::atomic<const Generation*> in_force_;

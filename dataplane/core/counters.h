@@ -3,7 +3,8 @@
 //
 // Counters: one shared memory object of the dataplane, each worker its own lines. Single writer
 // per worker; any process may read at any time with relaxed loads. All values only grow, but for
-// those named gauges. They start at zero with each start of the dataplane.
+// those named gauges. They start at zero with each start of the dataplane; a line of a service or
+// backend also when it passes to another one, and then the main thread is the writer.
 //
 // Conservation, per worker once it is quiet:
 //   received + taken_over + generated + from_kernel = sent + punted + handed_over + sum(dropped) +
@@ -88,6 +89,13 @@ struct alignas(64) BackendCounters {
 };
 
 static_assert(sizeof(ServiceCounters) == 64 && sizeof(BackendCounters) == 64);
+
+// Makes a line zero, counter by counter.
+template <typename Line>
+void zero(Line& line) {
+  auto* counters = reinterpret_cast<Counter*>(&line);
+  for (size_t i = 0; i < sizeof(Line) / sizeof(Counter); ++i) counters[i].set(0);
+}
 
 // Start of the shared object. Worker w's lines start at workers_offset + w * worker_stride.
 struct CountersHeader {

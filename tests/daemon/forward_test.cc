@@ -127,6 +127,84 @@ TEST(DaemonForward, EveryPacketIsCountedOnce) {
   EXPECT_EQ(rotad.dropped(Drop::bad_ipv4_checksum), kEach);
 }
 
+// Control planes reuse counter slots and service ids.
+class DaemonCounters : public testing::Test {
+ protected:
+  DaemonCounters() {
+    daemon_.start_connected();
+    rotad_.emplace(daemon_.link());
+    publish(standard_services());
+    for (uint16_t port = 40000; port < 40003; ++port) establish(daemon_, port);
+    EXPECT_TRUE(wait_until([&] { return backend(101).flows_opened.get() == 1; }));
+  }
+  void publish(const std::vector<ServiceSpec>& wanted) {
+    ASSERT_EQ(rotad_->publish(parcel(++generation_, wanted)), "");
+  }
+  ServiceCounters& service(uint32_t id) { return rotad_->service(0, id); }
+  BackendCounters& backend(uint32_t slot) { return rotad_->backend(0, slot); }
+  void expect_backend_at_zero(uint32_t slot) {
+    const BackendCounters& line = backend(slot);
+    for (const Counter* counter :
+         {&line.packets_in, &line.bytes_in, &line.packets_out, &line.bytes_out, &line.new_flows,
+          &line.flows_opened, &line.flows_closed, &line.orphans})
+      EXPECT_EQ(counter->get(), 0u);
+  }
+
+  std::vector<ServiceSpec> services = standard_services();
+  ServiceSpec& web = services[0];
+
+ private:
+  Daemon daemon_;
+  std::optional<RotadEnd> rotad_;
+  uint64_t generation_ = 0;
+};
+
+TEST_F(DaemonCounters, ABackendThatGetsTheSlotOfAnotherStartsAtZero) {
+  const BackendSpec removed = web.backends[0];
+  web.backends.erase(web.backends.begin());
+  publish(services);
+  EXPECT_EQ(backend(101).new_flows.get(), 1u);
+  web.backends.push_back(removed);
+  web.backends.back().id = 150;
+  web.backends.back().slot = 101;
+  publish(services);
+  expect_backend_at_zero(101);
+  EXPECT_EQ(backend(102).flows_opened.get(), 1u);
+}
+
+TEST_F(DaemonCounters, ABackendThatComesBackGoesOnCounting) {
+  const BackendSpec removed = web.backends[0];
+  web.backends.erase(web.backends.begin());
+  publish(services);
+  web.backends.push_back(removed);
+  publish(services);
+  EXPECT_EQ(backend(101).flows_opened.get(), 1u);
+}
+
+TEST_F(DaemonCounters, AnEditOfAServiceChangesNoCounter) {
+  web.scheduler = Scheduler::maglev;
+  web.backends[0].weight = 7;
+  publish(services);
+  EXPECT_EQ(service(1).new_flows.get(), 3u);
+  EXPECT_EQ(backend(101).new_flows.get(), 1u);
+}
+
+TEST_F(DaemonCounters, AServiceThatGetsTheIdOfAnotherStartsAtZero) {
+  EXPECT_EQ(service(1).new_flows.get(), 3u);
+  web.vip = address("203.0.113.77");
+  publish(services);
+  EXPECT_EQ(service(1).new_flows.get(), 0u);
+  EXPECT_EQ(service(1).packets_in.get(), 0u);
+}
+
+TEST_F(DaemonCounters, AServiceThatIsMadeAgainStartsAtZero) {
+  services.erase(services.begin());
+  publish(services);
+  EXPECT_EQ(service(1).new_flows.get(), 3u);
+  publish(standard_services());
+  EXPECT_EQ(service(1).new_flows.get(), 0u);
+}
+
 TEST(DaemonForward, WhileNoGenerationIsInForceNothingIsServed) {
   Daemon daemon;
   daemon.start_connected();

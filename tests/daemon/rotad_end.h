@@ -85,6 +85,9 @@ class RotadEnd {
   }
 
   WorkerCounters& worker(uint32_t index) { return *counters_of(counters_.data(), index).worker; }
+  ServiceCounters& service(uint32_t worker_index, uint32_t id) {
+    return counters_of(counters_.data(), worker_index).services[id];
+  }
   BackendCounters& backend(uint32_t worker_index, uint32_t slot) {
     return counters_of(counters_.data(), worker_index).backends[slot];
   }

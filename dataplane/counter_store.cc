@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "dataplane/counter_store.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <stdexcept>
+
+#include "dataplane/sizing.h"
+
+namespace rota {
+namespace {
+
+// What an operator cannot change of a service.
+bool is_same_service(const SnapshotService& a, const SnapshotService& b) {
+  return a.address == b.address && a.port == b.port && a.protocol == b.protocol && a.mode == b.mode;
+}
+
+}  // namespace
+
+CounterStore::CounterStore(const NodeFile& node)
+    : worker_count_(static_cast<uint32_t>(node.worker_cores.size())), owners_(node.backend_count) {
+  const uint64_t bytes = counters_bytes(worker_count_, node.service_count, node.backend_count);
+  fd_ = create_shared("rota-counters", bytes, mapping_);
+  if (!fd_)
+    throw std::runtime_error(
+        fmt::format("no memory for {} of counters: {}", human_bytes(bytes), std::strerror(errno)));
+  format_counters(mapping_.bytes(), worker_count_, node.service_count, node.backend_count);
+}
+
+void CounterStore::pass_on(const Generation& in_force, const Generation& next) {
+  for (uint32_t id = 0; id < next.services.size(); ++id) {
+    const bool known = id < in_force.services.size();
+    const SnapshotService* before = known ? in_force.services[id].blob : nullptr;
+    const SnapshotService* after = next.services[id].blob;
+    if (after == nullptr || after == before) continue;
+    if (before == nullptr || !is_same_service(*before, *after)) zero_service(id);
+    for (const SnapshotBackend& backend : next.services[id].backends()) give_slot(backend);
+  }
+}
+
+void CounterStore::zero_service(uint32_t id) {
+  for (uint32_t worker = 0; worker < worker_count_; ++worker) zero(of(worker).services[id]);
+}
+
+void CounterStore::give_slot(const SnapshotBackend& backend) {
+  uint32_t& owner = owners_[backend.slot];
+  if (owner == backend.id) return;
+  if (owner != 0)
+    for (uint32_t worker = 0; worker < worker_count_; ++worker)
+      zero(of(worker).backends[backend.slot]);
+  owner = backend.id;
+}
+
+}  // namespace rota

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Counter store: the memory of all workers' counters (core/counters.h), and whose each line is.
+// Main thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dataplane/core/counters.h"
+#include "dataplane/core/generation.h"
+#include "dataplane/host/memory.h"
+#include "dataplane/host/node_file.h"
+
+namespace rota {
+
+class CounterStore {
+ public:
+  // Throws std::runtime_error: no memory.
+  explicit CounterStore(const NodeFile& node);
+
+  int fd() const { return fd_.get(); }
+  CountersView of(uint32_t worker) { return counters_of(mapping_.data(), worker); }
+
+  // Zeroes the lines that `next` gives to another service or backend than had them before. To be
+  // called before any worker sees `next`. Cost: a look at each service, and at each backend of
+  // those that are not as in `in_force`.
+  // The workers go on counting meanwhile, but not on these lines: rotad lets a counter slot and a
+  // service id rest before it gives them out again. Should a dataplane have missed the generations
+  // between, a worker that is just adding may bring the old number back, and nothing worse.
+  void pass_on(const Generation& in_force, const Generation& next);
+
+ private:
+  void zero_service(uint32_t id);
+  void give_slot(const SnapshotBackend& backend);
+
+  uint32_t worker_count_;
+  Mapping mapping_;
+  Fd fd_;
+  std::vector<uint32_t> owners_;  // by slot: id of the backend that counts there; 0: none ever did
+};
+
+}  // namespace rota
