@@ -17,6 +17,18 @@ bool is_same_service(const SnapshotService& a, const SnapshotService& b) {
   return a.address == b.address && a.port == b.port && a.protocol == b.protocol && a.mode == b.mode;
 }
 
+template <typename Table>
+void count_opened(const Table& table, uint32_t service_limit, const Generation& generation,
+                  const CountersView& counters) {
+  if (table.size() == 0) return;
+  table.for_each_established(service_limit, [&](const auto& record) {
+    if (record.key.service >= generation.services.size()) return;
+    const ServiceView& service = generation.services[record.key.service];
+    const auto* backend = service.blob ? service.find_backend(record.backend) : nullptr;
+    if (backend != nullptr) counters.backends[backend->slot].flows_opened.add(1);
+  });
+}
+
 }  // namespace
 
 CounterStore::CounterStore(const NodeFile& node)
@@ -37,6 +49,14 @@ void CounterStore::pass_on(const Generation& in_force, const Generation& next) {
     if (after == nullptr || after == before) continue;
     if (before == nullptr || !is_same_service(*before, *after)) zero_service(id);
     for (const SnapshotBackend& backend : next.services[id].backends()) give_slot(backend);
+  }
+}
+
+void CounterStore::count_adopted(const FlowMemory& flows, const Generation& first) {
+  const uint32_t service_limit = flows.config().service_limit;
+  for (uint32_t worker = 0; worker < worker_count_; ++worker) {
+    count_opened(flows.table4(worker), service_limit, first, of(worker));
+    count_opened(flows.table6(worker), service_limit, first, of(worker));
   }
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "dataplane/core/counters.h"
+#include "dataplane/core/flow_memory.h"
 #include "dataplane/core/generation.h"
 #include "dataplane/host/memory.h"
 #include "dataplane/host/node_file.h"
@@ -30,6 +31,11 @@ class CounterStore {
   // service id rest before it gives them out again. Should a dataplane have missed the generations
   // between, a worker that is just adding may bring the old number back, and nothing worse.
   void pass_on(const Generation& in_force, const Generation& next);
+
+  // Counts as opened the flows that the tables hold from an earlier dataplane, by the first
+  // generation, which says whose they are. REQUIRES: no worker uses the tables yet. Cost: one pass
+  // over those that are not empty.
+  void count_adopted(const FlowMemory& flows, const Generation& first);
 
  private:
   void zero_service(uint32_t id);

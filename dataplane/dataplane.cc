@@ -94,11 +94,13 @@ LinkGreeting Dataplane::greeting() const {
           .imports_fd = imports_fd_.get()};
 }
 
-// What must be done before a worker sees a generation.
+// What must be done before a worker sees a generation. Until the first one nothing is served, and
+// no worker looks at a table.
 void Dataplane::prepare(const Generation& in_force, const Generation& next) {
-  const bool first = in_force.root->generation == 0;
-  if (first) flows_.import_flows(next);
   counters_.pass_on(in_force, next);
+  if (in_force.root->generation != 0) return;
+  flows_.import_flows(next);
+  counters_.count_adopted(flows_.memory(), next);
 }
 
 void Dataplane::start_workers() {

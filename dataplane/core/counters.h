@@ -83,7 +83,7 @@ struct alignas(64) BackendCounters {
   Counter packets_out;
   Counter bytes_out;
   Counter new_flows;     // that got this backend as their turn
-  Counter flows_opened;  // records that became established
+  Counter flows_opened;  // records that became established, or that an earlier dataplane left
   Counter flows_closed;  // established records removed
   Counter orphans;
 };

@@ -293,6 +293,16 @@ TEST(DaemonForward, TheRotationGoesOnAcrossGenerations) {
   EXPECT_EQ(rotad.flows().tickets()[1].turns_version, 2u);
 }
 
+// Established flows of the backends of service 1, as the counters tell.
+uint64_t flows_told(RotadEnd& rotad) {
+  uint64_t flows = 0;
+  for (uint32_t worker = 0; worker < rotad.hello().worker_count; ++worker)
+    for (uint32_t slot = 101; slot <= 103; ++slot)
+      flows += rotad.backend(worker, slot).flows_opened.get() -
+               rotad.backend(worker, slot).flows_closed.get();
+  return flows;
+}
+
 TEST(DaemonForward, FlowsAndTurnsOutliveAKilledDataplane) {
   Daemon daemon;
   daemon.start_connected();
@@ -307,11 +317,25 @@ TEST(DaemonForward, FlowsAndTurnsOutliveAKilledDataplane) {
   RotadEnd rotad(daemon.link());
   EXPECT_EQ(rotad.hello().generation, 0u);
   ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
+  EXPECT_EQ(flows_told(rotad), 13u);
+  EXPECT_EQ(rotad.backend(0, 101).flows_opened.get(), 5u);
   for (const auto& [port, backend] : flows)
     EXPECT_EQ(forwarded_to(daemon, client_packet(port, kAck)), backend) << port;
   EXPECT_EQ(rotad.sum(&WorkerCounters::tickets), 0u);
   // 13 turns were drawn: the next is the second of a round.
   EXPECT_EQ(forwarded_to(daemon, client_packet(41000, kSyn)), "10.0.0.12");
+}
+
+TEST(DaemonForward, FlowsAreNotCountedAgainForARotadThatStartsAnew) {
+  Daemon daemon;
+  daemon.start_connected();
+  for (uint64_t generation = 1; generation <= 3; ++generation) {
+    RotadEnd rotad(daemon.link());
+    ASSERT_EQ(rotad.publish(parcel(generation, standard_services())), "");
+    establish(daemon, static_cast<uint16_t>(40000 + generation));
+    EXPECT_TRUE(wait_until([&] { return flows_told(rotad) >= generation; }));
+    EXPECT_EQ(flows_told(rotad), generation);
+  }
 }
 
 TEST(DaemonForward, FlowsMoveToAFlowMemoryOfOtherSizes) {
@@ -330,6 +354,7 @@ TEST(DaemonForward, FlowsMoveToAFlowMemoryOfOtherSizes) {
   ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
   for (const auto& [port, backend] : flows)
     EXPECT_EQ(forwarded_to(daemon, client_packet(port, kAck)), backend) << port;
+  EXPECT_EQ(flows_told(rotad), 13u);
   EXPECT_EQ(rotad.sum(&WorkerCounters::tickets), 0u);
   EXPECT_EQ(forwarded_to(daemon, client_packet(41000, kSyn)), "10.0.0.12");
   EXPECT_FALSE(std::filesystem::exists(daemon.run_dir() + "/flows.new"));
