@@ -27,13 +27,31 @@ std::runtime_error failure(const std::string& path, const std::string& what) {
   return std::runtime_error(fmt::format("flow memory {}: {}", path, what));
 }
 
+bool is_named(const Fd& file, const std::string& path) {
+  struct stat opened;
+  struct stat named;
+  return ::fstat(file.get(), &opened) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+// The file of that name, made if there is none, and locked. The name may pass to another file
+// between open and lock; whoever has the lock of the file that has the name has flow memory.
 Fd open_locked(const std::string& path) {
-  Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR));
-  if (!file) throw failure(path, std::strerror(errno));
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
-    throw failure(path,
-                  errno == EWOULDBLOCK ? "another rota-dataplane uses it" : std::strerror(errno));
-  return file;
+  for (;;) {
+    Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR));
+    if (!file) throw failure(path, std::strerror(errno));
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0)
+      throw failure(path,
+                    errno == EWOULDBLOCK ? "another rota-dataplane uses it" : std::strerror(errno));
+    if (is_named(file, path)) return file;
+  }
+}
+
+// The same, but a new file. One that has the name loses it and stays as it is, because rotad may
+// map it and would die of a file that shrinks (SIGBUS). REQUIRES: it is ours.
+Fd create_locked(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) throw failure(path, std::strerror(errno));
+  return open_locked(path);
 }
 
 // The same file by a description of its own, read-only.
@@ -48,13 +66,12 @@ bool is_empty(const Fd& file) {
   return ::fstat(file.get(), &status) == 0 && status.st_size == 0;
 }
 
-// Gives the file its size, and room for every byte of it.
-void resize(const Fd& file, const std::string& path, uint64_t bytes) {
+// Gives an empty file its size, and room for every byte of it.
+void allocate(const Fd& file, const std::string& path, uint64_t bytes) {
   struct statfs system;
   if (::fstatfs(file.get(), &system) != 0) throw failure(path, std::strerror(errno));
   const auto page = static_cast<uint64_t>(system.f_bsize);
   const uint64_t whole = (bytes + page - 1) / page * page;
-  if (::ftruncate(file.get(), 0) != 0) throw failure(path, std::strerror(errno));
   if (const int error = ::posix_fallocate(file.get(), 0, static_cast<off_t>(whole)); error != 0)
     throw failure(path,
                   fmt::format("no room for {}: {}", human_bytes(whole), std::strerror(error)));
@@ -103,7 +120,7 @@ uint32_t owner_ipv6(const void* context, const FlowKey6& key) {
 
 FlowStore::FlowStore(const std::string& path, const FlowMemoryConfig& config)
     : path_(path), file_(open_locked(path)) {
-  is_empty(file_) ? lay_out_anew(config) : take_over(config);
+  is_empty(file_) ? lay_out(config) : take_over(config);
   reader_ = open_reader(file_, path_);
 }
 
@@ -122,12 +139,13 @@ void FlowStore::take_over(const FlowMemoryConfig& config) {
     case AdoptResult::unusable:
       spdlog::warn("flow memory {}: {}; starts empty", path_, describe(report.open));
       mapping_ = {};
-      return lay_out_anew(config);
+      file_ = create_locked(path_);  // the old one is locked until then
+      return lay_out(config);
   }
 }
 
-void FlowStore::lay_out_anew(const FlowMemoryConfig& config) {
-  resize(file_, path_, flow_memory_size(config));
+void FlowStore::lay_out(const FlowMemoryConfig& config) {
+  allocate(file_, path_, flow_memory_size(config));
   mapping_ = map_shared(file_.get(), true);
   if (!mapping_) throw failure(path_, fmt::format("cannot be mapped: {}", std::strerror(errno)));
   memory_ = format(mapping_.bytes(), config, random_key(), boottime_s());
@@ -140,8 +158,8 @@ void FlowStore::replace(const FlowMemoryConfig& config) {
   old_mapping_ = std::move(mapping_);
   const std::string path = path_;
   path_ += ".new";
-  file_ = open_locked(path_);
-  lay_out_anew(config);
+  file_ = create_locked(path_);
+  lay_out(config);
   path_ = path;
   spdlog::info(
       "flow memory {}: was laid out for other sizes; its flows move at the first "

@@ -33,7 +33,7 @@ class FlowStore {
 
  private:
   void take_over(const FlowMemoryConfig& config);
-  void lay_out_anew(const FlowMemoryConfig& config);
+  void lay_out(const FlowMemoryConfig& config);
   void replace(const FlowMemoryConfig& config);
 
   std::string path_;

@@ -2,7 +2,9 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // The process: how it starts, refuses to start, lives while nothing happens, and ends.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "tests/daemon/daemon.h"
 
@@ -90,14 +92,47 @@ TEST(DaemonProcess, AWrongNodeFileIsRefusedWithItsLine) {
   expect_part(refusal({.more = "pools: 3\n"}), "node.yaml:12: pools: unknown key");
 }
 
-TEST(DaemonProcess, DamagedFlowMemoryIsLaidOutAnew) {
+// A file that a reader may have mapped, and what it is now.
+class OldFile {
+ public:
+  explicit OldFile(const std::string& path) {
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+    std::ofstream(path) << std::string(kBytes, 'x');
+    file_ = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  }
+  bool is_whole() const {
+    struct stat status;
+    return ::fstat(file_.get(), &status) == 0 && status.st_size == kBytes;
+  }
+
+ private:
+  static constexpr off_t kBytes = 100'000;
+  Fd file_;
+};
+
+TEST(DaemonProcess, DamagedFlowMemoryGivesWayToANewFile) {
   Daemon daemon;
-  std::filesystem::create_directories(daemon.run_dir());
-  std::ofstream(daemon.run_dir() + "/flows") << std::string(100'000, 'x');
+  const std::string flows = daemon.run_dir() + "/flows";
+  const OldFile damaged(flows);
   daemon.start_connected();
   expect_part(daemon.log(), "starts empty");
+  EXPECT_TRUE(damaged.is_whole());
+  expect_part(refusal({.more = "flow_memory: " + flows + "\n"}), "another rota-dataplane uses it");
   RotadEnd rotad(daemon.link());
   EXPECT_EQ(rotad.publish(parcel(1, standard_services())), "");
+}
+
+TEST(DaemonProcess, ANewFileLeftByACrashGivesWayToo) {
+  Daemon daemon;
+  daemon.start_connected();
+  EXPECT_EQ(daemon.end(SIGTERM), 0);
+  const OldFile left(daemon.run_dir() + "/flows.new");
+  daemon.write_node_file({.flows = "{ipv4: 16384, ipv6: 2048, unproven: 2048}"});
+  daemon.start_connected();
+  EXPECT_TRUE(left.is_whole());
+  RotadEnd rotad(daemon.link());
+  EXPECT_EQ(rotad.publish(parcel(1, standard_services())), "");
+  EXPECT_FALSE(std::filesystem::exists(daemon.run_dir() + "/flows.new"));
 }
 
 TEST(DaemonProcess, AnIdleWorkerSleepsButShowsItLives) {
