@@ -30,15 +30,26 @@ rte_eth_dev_info info_of(uint16_t ethdev) {
   return info;
 }
 
-rte_eth_conf make_conf(const rte_eth_dev_info& info, uint16_t receive_queues) {
+// Our key, as long as the device wants it (one that does not say takes 40 bytes); empty when that
+// is too short for our hash.
+std::vector<uint8_t> rss_key_for(const rte_eth_dev_info& info) {
+  std::vector<uint8_t> key(info.hash_key_size != 0 ? info.hash_key_size : kRssKey.size());
+  if (!fill_rss_key(key)) key.clear();
+  return key;
+}
+
+// `rss_key` must stay as long as the result is used.
+rte_eth_conf make_conf(const rte_eth_dev_info& info, uint16_t receive_queues,
+                       std::vector<uint8_t>& rss_key) {
   rte_eth_conf conf{};
   conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
   // Every buffer of every queue comes from the one pool.
   conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-  if (receive_queues > 1 && (info.flow_type_rss_offloads & kFlowHashes) != 0) {
+  const bool hashes = !rss_key.empty() && (info.flow_type_rss_offloads & kFlowHashes) != 0;
+  if (receive_queues > 1 && hashes) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-    conf.rx_adv_conf.rss_conf.rss_key = const_cast<uint8_t*>(kRssKey.data());
-    conf.rx_adv_conf.rss_conf.rss_key_len = static_cast<uint8_t>(kRssKey.size());
+    conf.rx_adv_conf.rss_conf.rss_key = rss_key.data();
+    conf.rx_adv_conf.rss_conf.rss_key_len = static_cast<uint8_t>(rss_key.size());
     conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & kFlowHashes;
   }
   return conf;
@@ -124,7 +135,8 @@ EthdevFacts configure_ethdev(uint16_t ethdev, const EthdevRequest& request) {
       static_cast<uint16_t>(std::min<uint32_t>(request.receive_queues, info.max_rx_queues));
   facts.send_queues =
       static_cast<uint16_t>(std::min<uint32_t>(request.send_queues, info.max_tx_queues));
-  const rte_eth_conf conf = make_conf(info, facts.receive_queues);
+  std::vector<uint8_t> rss_key = rss_key_for(info);
+  const rte_eth_conf conf = make_conf(info, facts.receive_queues, rss_key);
   int result = rte_eth_dev_configure(ethdev, facts.receive_queues, facts.send_queues, &conf);
   if (result != 0 && facts.receive_queues != facts.send_queues) {
     // Some devices want them in pairs.

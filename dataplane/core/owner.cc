@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "dataplane/core/owner.h"
 
+#include <algorithm>
+
 namespace rota {
 
 // Random bytes; a NIC takes them as they are.
@@ -43,6 +45,13 @@ uint32_t toeplitz(const std::array<uint8_t, kBytes>& input) {
 }
 
 }  // namespace
+
+bool fill_rss_key(std::span<uint8_t> key) {
+  if (key.size() < kRssKey.size()) return false;
+  const auto rest = std::copy(kRssKey.begin(), kRssKey.end(), key.begin());
+  std::fill(rest, key.end(), uint8_t{0});
+  return true;
+}
 
 uint32_t rss_hash_ipv4(Be32 source, Be32 destination, Be16 source_port, Be16 destination_port) {
   std::array<uint8_t, 12> input;

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "dataplane/core/wire.h"
 
@@ -17,6 +18,10 @@ namespace rota {
 
 inline constexpr uint32_t kOwnerSlots = 64;
 extern const std::array<uint8_t, 40> kRssKey;
+
+// Fills a NIC's key of whatever length it wants: what is beyond kRssKey's 40 bytes takes no part in
+// the hash of our tuples. False, and nothing written: that is too short for them.
+bool fill_rss_key(std::span<uint8_t> key);
 
 // The Toeplitz hash of the tuple under kRssKey. Cost: one table look-up per byte.
 uint32_t rss_hash_ipv4(Be32 source, Be32 destination, Be16 source_port, Be16 destination_port);

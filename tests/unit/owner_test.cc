@@ -102,6 +102,24 @@ TEST(Owner, TheTableHashIsTheBitByBitHash) {
   }
 }
 
+TEST(Owner, ANicsLongerKeyGivesTheSameHash) {
+  auto random = random_source();
+  for (const size_t bytes : {40, 52, 255}) {
+    Bytes key(bytes, 0xa5);
+    ASSERT_TRUE(fill_rss_key(key));
+    for (int i = 0; i < 100; ++i) {
+      const Tuple tuple = random_tuple(random);
+      ASSERT_EQ(tuple.rss_hash(), toeplitz_bit_by_bit(key, tuple.input())) << bytes << " bytes";
+    }
+  }
+}
+
+TEST(Owner, ANicsKeyThatIsTooShortIsRefused) {
+  Bytes key(39, 0xa5);
+  EXPECT_FALSE(fill_rss_key(key));
+  EXPECT_EQ(key, Bytes(39, 0xa5));
+}
+
 TEST(Owner, EachBitOfTheTupleMovesTheHash) {
   for (const bool ipv6 : {false, true}) {
     const Tuple zero{ipv6 ? Address{} : Address::from_ipv4({}),
