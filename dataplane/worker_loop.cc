@@ -209,7 +209,7 @@ void WorkerLoop::send_notes() {
 
 void WorkerLoop::send(rte_mbuf* mbuf, uint16_t port) {
   const Way& way = mine_->send[port];
-  if (way.worker == Way::kClosed) return drop(mbuf, Drop::send_full);
+  if (way.worker == Way::kClosed) return drop(mbuf, Drop::port_closed);
   if (way.worker != worker_.index) return give(mbuf, way.worker, Errand::send, port);
   Outbox& outbox = send_[port];
   outbox.packets[outbox.count++] = mbuf;

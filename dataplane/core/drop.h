@@ -35,6 +35,7 @@ enum class Drop : uint8_t {
   // shell
   not_served,
   hand_over_full,
+  port_closed,
   send_full,
   kernel_full,
   count,
@@ -64,6 +65,7 @@ inline constexpr std::array<DropInfo, static_cast<size_t>(Drop::count)> kDrops{{
     {Drop::ttl_expired, "ttl_expired", "TTL or hop limit is used up"},
     {Drop::not_served, "not_served", "for no service, and its port has no kernel side"},
     {Drop::hand_over_full, "hand_over_full", "the owner worker's ring is full"},
+    {Drop::port_closed, "port_closed", "the port of the way out is not open"},
     {Drop::send_full, "send_full", "the port's transmit queue is full"},
     {Drop::kernel_full, "kernel_full", "the kernel side does not take more"},
 }};

@@ -23,7 +23,8 @@ struct Settings {
   std::string more = {};  // further lines of the node file
   bool kernel_side = false;
   bool without_net_admin = false;
-  std::string out_device = {};  // instead of a wire
+  std::string out_device = {};    // instead of a wire
+  std::string in_interface = {};  // instead of a wire: an AF_XDP port, which never opens
 };
 
 class Daemon {
@@ -53,9 +54,13 @@ class Daemon {
     std::ofstream file(node_file());
     file << "node: test\nrun_dir: " << run_dir() << "\nports:\n"
          << "  - {name: out0, kernel_side: " << kernel_side << ", vdev: \"" << out << "\"}\n"
-         << "  - {name: in0, kernel_side: " << kernel_side << ", vdev: \""
-         << Wire::device(1, socket("in")) << "\"}\n"
-         << "workers: [";
+         << "  - {name: in0, ";
+    if (settings.in_interface.empty())
+      file << "kernel_side: " << kernel_side << ", vdev: \"" << Wire::device(1, socket("in"))
+           << "\"}\n";
+    else
+      file << "interface: " << settings.in_interface << "}\n";
+    file << "workers: [";
     for (uint32_t i = 0; i < settings.workers; ++i)
       file << (i ? ", " : "") << "{core: " << first_core() << ", shared: true}";
     file << "]\nmain_core: " << first_core() << "\nflows: " << settings.flows
@@ -68,7 +73,7 @@ class Daemon {
         std::make_unique<Program>(std::vector<std::string>{executable(), "--node", node_file()},
                                   log_file(), settings_.without_net_admin);
   }
-  // Starts it, and waits until both wires are connected.
+  // Starts it, and waits until its wires are connected.
   void start_connected() {
     for (const std::string& left : {link(), socket("out"), socket("in")})
       std::filesystem::remove(left);  // by one that was killed
@@ -81,7 +86,7 @@ class Daemon {
     in_.reset();
     out_.reset();
     out_ = std::make_unique<Wire>(socket("out"), workers());
-    in_ = std::make_unique<Wire>(socket("in"), workers());
+    if (settings_.in_interface.empty()) in_ = std::make_unique<Wire>(socket("in"), workers());
   }
   int end(int signal) {
     in_.reset();

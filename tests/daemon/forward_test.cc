@@ -244,6 +244,17 @@ TEST(DaemonForward, FlowsComeInThroughTheImportRings) {
   }
 }
 
+TEST(DaemonForward, APortThatIsNotOpenIsNoFullQueue) {
+  Daemon daemon({.in_interface = "lo"});
+  daemon.start_connected();
+  RotadEnd rotad(daemon.link());
+  ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
+  daemon.out().send(client_packet(40000, kSyn));
+  EXPECT_TRUE(wait_until([&] { return rotad.dropped(Drop::port_closed) == 1; }));
+  EXPECT_EQ(rotad.dropped(Drop::send_full), 0u);
+  EXPECT_TRUE(rotad.conserves());
+}
+
 TEST(DaemonForward, ForwardingGoesOnWithoutRotad) {
   Daemon daemon;
   daemon.start_connected();

@@ -225,6 +225,7 @@ class Shell {
     switch (packet.verdict) {
       case Verdict::send:
         expect_well_sent(packet, arrival);
+        if (one_in(random_, 50)) return drop(Drop::port_closed);
         if (one_in(random_, 50)) return drop(Drop::send_full);
         return counters.sent.add(1);
       case Verdict::punt:
