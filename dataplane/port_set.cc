@@ -74,11 +74,21 @@ bool PortSet::check_entry(Entry& entry) {
     return true;
   }
   if (!entry.port->ready()) {
-    if (!entry.wait_told) spdlog::info("port {}: waits for rotad's program", entry.node.name);
-    entry.wait_told = true;
+    tell_waiting(entry);
     return false;
   }
   return Clock::now() >= entry.next_attempt && try_open(entry);
+}
+
+// Once, and again when it is something else that is missing.
+void PortSet::tell_waiting(Entry& entry) {
+  const std::string& interface = entry.node.device;
+  const std::string missing = find_interface(interface)
+                                  ? "rotad's program"
+                                  : "interface " + interface + ", which is not there";
+  if (missing == entry.waits_for) return;
+  spdlog::info("port {}: waits for {}", entry.node.name, missing);
+  entry.waits_for = missing;
 }
 
 bool PortSet::try_open(Entry& entry) {
@@ -92,7 +102,7 @@ bool PortSet::try_open(Entry& entry) {
     return false;
   }
   entry.delay = milliseconds{0};
-  entry.wait_told = false;
+  entry.waits_for.clear();
   tell_opened(entry);
   publish();
   return true;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "dataplane/host/node_file.h"
@@ -47,11 +48,12 @@ class PortSet {
     std::optional<KernelSide> kernel_side;
     Clock::time_point next_attempt{};
     std::chrono::milliseconds delay{0};  // before the attempt after the next failure
-    bool wait_told = false;
+    std::string waits_for = {};          // as last told; empty: nothing
   };
 
   void open_kernel_side_of(Entry& entry, uint32_t index);
   bool check_entry(Entry& entry);
+  void tell_waiting(Entry& entry);
   bool try_open(Entry& entry);
   void close(Entry& entry);
   void tell_opened(const Entry& entry) const;

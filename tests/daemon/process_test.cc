@@ -152,6 +152,15 @@ TEST(DaemonProcess, ABusyWorkerNeverSleeps) {
   EXPECT_EQ(rotad.worker(0).sleeps.get(), 0u);
 }
 
+TEST(DaemonProcess, AnAfXdpPortSaysThatItsInterfaceIsMissing) {
+  Daemon daemon({.in_interface = "nowhere0"});
+  daemon.start_connected();
+  EXPECT_TRUE(wait_until([&] {
+    return daemon.log().find("port in0: waits for interface nowhere0, which is not there") !=
+           std::string::npos;
+  }));
+}
+
 TEST(DaemonProcess, AnAfXdpPortWaitsForRotadsProgram) {
   Daemon daemon;
   std::ofstream(daemon.node_file())
