@@ -43,7 +43,7 @@ rte_eth_conf make_conf(const rte_eth_dev_info& info, uint16_t receive_queues,
                        std::vector<uint8_t>& rss_key) {
   rte_eth_conf conf{};
   conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
-  // Every buffer of every queue comes from the one pool.
+  // Every buffer of every queue comes from the one pool, and has one user.
   conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
   const bool hashes = !rss_key.empty() && (info.flow_type_rss_offloads & kFlowHashes) != 0;
   if (receive_queues > 1 && hashes) {
@@ -147,7 +147,6 @@ EthdevFacts configure_ethdev(uint16_t ethdev, const EthdevRequest& request) {
   set_up_queues(ethdev, conf, request, facts);
   facts.rss = conf.rxmode.mq_mode == RTE_ETH_MQ_RX_RSS;
   facts.ipv4_checksum = conf.rxmode.offloads != 0;
-  facts.fast_free = conf.txmode.offloads != 0;
   facts.mac = mac_of(ethdev);
   facts.mtu = mtu_of(ethdev);
   // Where it can be had: a virtual MAC address (VRRP) is not the device's own.

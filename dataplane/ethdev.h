@@ -36,7 +36,6 @@ struct EthdevFacts {
   MacAddress mac;
   bool rss;            // it deals flows to their owners
   bool ipv4_checksum;  // it verifies IPv4 header checksums
-  bool fast_free;      // it takes sent buffers back without looking at each
 };
 
 // The device id of a virtual device made with these arguments, or of a probed one.

@@ -28,7 +28,6 @@ class Quiescence {
   // REQUIRES: the pointer that workers load no longer leads to it.
   void retire(std::shared_ptr<const void> old);
   void reclaim();
-  bool anything_retired() const { return !retired_.empty(); }
   // By the main thread: returns when every worker has passed. Takes at most one loop of the
   // slowest.
   void wait() { rte_rcu_qsbr_synchronize(state_.get(), RTE_QSBR_THRID_INVALID); }
