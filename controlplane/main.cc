@@ -11,7 +11,6 @@
 #include <filesystem>
 #include <fmt/format.h>
 #include <malloc.h>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -19,8 +18,8 @@
 #include <thread>
 
 #include "controlplane/api/server.h"
-#include "controlplane/log.h"
 #include "controlplane/reconciler.h"
+#include "dataplane/host/log.h"
 #include "dataplane/host/node_file.h"
 
 namespace rota {
@@ -97,7 +96,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "rotad " ROTA_VERSION);
   CLI11_PARSE(app, argc, argv);
 
-  rota::log_to_stderr(level);
+  rota::log_to_stderr("rotad", level);
   ::umask(0007);
   rota::keep_heap_compact();
   rota::allow_many_descriptors();
