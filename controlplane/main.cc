@@ -21,6 +21,7 @@
 #include "controlplane/reconciler.h"
 #include "dataplane/host/log.h"
 #include "dataplane/host/node_file.h"
+#include "dataplane/host/program_options.h"
 
 namespace rota {
 namespace {
@@ -88,19 +89,15 @@ Result<Done> run(const NodeFile& node) {
 
 int main(int argc, char** argv) {
   CLI::App app{"rotad: the control plane of Rota, an L4 load balancer"};
-  std::string path;
-  std::string level = "info";
-  app.add_option("--node", path, "the node file")->required();
-  app.add_option("--log", level, "debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
-  app.set_version_flag("--version", "rotad " ROTA_VERSION);
+  rota::ProgramOptions options;
+  rota::add_program_options(app, "rotad", options);
   CLI11_PARSE(app, argc, argv);
 
-  rota::log_to_stderr("rotad", level);
+  rota::log_to_stderr("rotad", options.log_level);
   ::umask(0007);
   rota::keep_heap_compact();
   rota::allow_many_descriptors();
-  const auto node = rota::read_node_file(path);
+  const auto node = rota::read_node_file(options.node_file);
   if (const auto* message = std::get_if<std::string>(&node)) {
     spdlog::error("{}", *message);
     return 2;

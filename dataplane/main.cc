@@ -19,6 +19,7 @@
 #include "dataplane/dataplane.h"
 #include "dataplane/eal.h"
 #include "dataplane/host/log.h"
+#include "dataplane/host/program_options.h"
 
 namespace rota {
 namespace {
@@ -90,15 +91,15 @@ void run(const NodeFile& node, bool check_only) {
 
 int main(int argc, char** argv) {
   CLI::App app("Moves Rota's packets. Configured by rotad, whom it waits for and can do without.");
-  std::string path;
+  rota::ProgramOptions options;
   bool check_only = false;
-  app.add_option("--node", path, "node file (YAML)")->required();
+  rota::add_program_options(app, "rota-dataplane", options);
   app.add_flag("--check", check_only, "check the node file, print the sizes, and end");
   CLI11_PARSE(app, argc, argv);
 
-  rota::log_to_stderr("rota-dataplane");
+  rota::log_to_stderr("rota-dataplane", options.log_level);
   try {
-    const auto node = rota::read_node_file(path);
+    const auto node = rota::read_node_file(options.node_file);
     if (const auto* message = std::get_if<std::string>(&node)) throw std::runtime_error(*message);
     rota::run(std::get<rota::NodeFile>(node), check_only);
   } catch (const std::exception& error) {

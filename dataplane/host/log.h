@@ -9,7 +9,7 @@
 
 namespace rota {
 
-// Makes spdlog's default logger do so. `level`: trace, debug, info, warning, error or off.
-void log_to_stderr(const std::string& program, const std::string& level = "info");
+// Makes spdlog's default logger do so. `level`: debug, info, warning or error.
+void log_to_stderr(const std::string& program, const std::string& level);
 
 }  // namespace rota

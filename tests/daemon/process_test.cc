@@ -11,6 +11,15 @@
 namespace rota::test {
 namespace {
 
+// What a dataplane with these arguments says before it ends with this status.
+std::string said(std::vector<std::string> arguments, int status) {
+  Daemon daemon;
+  arguments.insert(arguments.begin(), Daemon::executable());
+  Program program(arguments, daemon.log_file());
+  EXPECT_EQ(program.wait(), status);
+  return program.log();
+}
+
 // Why a dataplane with these settings does not start.
 std::string refusal(const Settings& settings) {
   Daemon daemon(settings);
@@ -42,6 +51,19 @@ TEST(DaemonProcess, TheSizesAreTold) {
   expect_part(log, "limits: 512 services, 4096 backends");
   expect_part(log, "port out0: ");
   expect_part(log, "worker 0: core ");
+}
+
+TEST(DaemonProcess, TellsItsVersionWithoutANodeFile) {
+  const std::string text = said({"--version"}, 0);
+  EXPECT_TRUE(text.starts_with("rota-dataplane 0.")) << text;
+}
+
+TEST(DaemonProcess, LogsFromTheLevelThatIsAskedFor) {
+  const Daemon daemon;
+  const std::string node = daemon.node_file();
+  expect_part(said({"--node", node, "--check"}, 0), "limits: 512 services");
+  EXPECT_EQ(said({"--node", node, "--check", "--log", "error"}, 0), "");
+  expect_part(said({"--node", node, "--check", "--log", "loud"}, 105), "loud");
 }
 
 TEST(DaemonProcess, ASecondOneInTheSameRunDirectoryIsRefused) {
