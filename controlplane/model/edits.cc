@@ -173,7 +173,7 @@ Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t no
     return error(
         ErrorCode::failed_precondition,
         "service \"{}\": all ids are in use, or rest until no flow of their old service is "
-        "left; service_count of the node file is {}",
+        "left; the node file says services: {}",
         service.name, model.limits().service_count);
   service.id = *id;
   std::string what = fmt::format("add service {} at {}/{}, mode {}, scheduler {}", service.name,
@@ -239,7 +239,7 @@ Result<Edit> add_backend(const Model& model, const AddBackend& wish, uint64_t no
   if (!slot)
     return error(ErrorCode::failed_precondition,
                  "backend {}: all counter slots are in use, or rest for {} s after their backend "
-                 "was deleted; backend_count of the node file is {}",
+                 "was deleted; the node file says backends: {}",
                  format_endpoint(*place), kSlotRest_s, model.limits().backend_count);
   const Backend backend{.id = model.next_backend_id(),
                         .slot = *slot,

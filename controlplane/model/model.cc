@@ -158,16 +158,16 @@ Result<Done> Model::restore(Service service) {
   };
   if (service.id == 0 || service.id >= limits_.service_count)
     return broken(
-        fmt::format("its id is beyond this node's service_count {}", limits_.service_count));
+        fmt::format("its id is too high, the node file says services: {}", limits_.service_count));
   if (services_.contains(service.id) || by_name_.contains(service.name))
     return broken("is there twice");
   if (const auto* other = service_at(service.vip, service.protocol))
     return broken(fmt::format("has the VIP of service {}", other->name));
   for (const Backend& backend : service.backends) {
     if (backend.slot >= limits_.backend_count)
-      return broken(
-          fmt::format("backend {} has counter slot {}, beyond this node's backend_count {}",
-                      format_endpoint(backend.endpoint), backend.slot, limits_.backend_count));
+      return broken(fmt::format("backend {} has counter slot {}, the node file says backends: {}",
+                                format_endpoint(backend.endpoint), backend.slot,
+                                limits_.backend_count));
     if (backend.slot < slot_used_.size() && slot_used_[backend.slot])
       return broken(fmt::format("backend {} shares its counter slot {}",
                                 format_endpoint(backend.endpoint), backend.slot));

@@ -272,10 +272,10 @@ TEST(Model, WhatTheNodeFileHasNoRoomForIsRefused) {
       add_service(model, {.name = "api", .vip = "203.0.113.10:80", .protocol = "tcp"}, kNow_s);
   ASSERT_FALSE(service.ok());
   EXPECT_EQ(service.error().code, ErrorCode::failed_precondition);
-  EXPECT_NE(service.error().message.find("service_count of the node file is 2"), std::string::npos);
+  EXPECT_NE(service.error().message.find("the node file says services: 2"), std::string::npos);
   const auto backend = add_backend(model, {.service = "web", .endpoint = "10.0.0.12:8443"}, kNow_s);
   ASSERT_FALSE(backend.ok());
-  EXPECT_NE(backend.error().message.find("backend_count of the node file is 1"), std::string::npos);
+  EXPECT_NE(backend.error().message.find("the node file says backends: 1"), std::string::npos);
 }
 
 TEST(Model, ADeletedServiceFreesItsEndpoints) {

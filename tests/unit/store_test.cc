@@ -238,7 +238,7 @@ TEST_F(StoreTest, AWrongValueInARowIsRefusedByName) {
       {"UPDATE services SET vip = '0.0.0.0:1' WHERE id = 1",
        "UPDATE services SET vip = '203.0.113.10:443' WHERE id = 1", "0.0.0.0 is unspecified"},
       {"UPDATE backends SET slot = 99999 WHERE id = 1", "UPDATE backends SET slot = 0 WHERE id = 1",
-       "beyond this node's backend_count 16384"},
+       "has counter slot 99999, the node file says backends: 16384"},
   };
   for (const auto& damage : kDamages) {
     run_sql(damage.damage);
@@ -259,9 +259,10 @@ TEST_F(StoreTest, AModelLargerThanTheNodeFileAllowsIsRefused) {
   fill(store, model, commit);
   const auto loaded = store.load_model({.service_count = 2, .backend_count = 16384});
   ASSERT_FALSE(loaded.ok());
-  EXPECT_NE(loaded.error().message.find("service six (id 2): its id is beyond this node's "
-                                        "service_count 2"),
-            std::string::npos)
+  EXPECT_NE(
+      loaded.error().message.find("service six (id 2): its id is too high, the node file says "
+                                  "services: 2"),
+      std::string::npos)
       << loaded.error().message;
 }
 
