@@ -18,6 +18,7 @@ constexpr int kApplicationId = 0x61746f72;  // "rota"
 constexpr int kSchemaVersion = 1;
 constexpr int64_t kNextHopMax = 1 << 24;  // a larger number can only be damage
 constexpr int kBusyTimeout_ms = 2000;     // a predecessor may still be on its way out
+constexpr int64_t kAuditEntriesMax = 10'000;
 
 constexpr char kSchema[] = R"(
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -553,6 +554,8 @@ Result<Done> Store::commit(const Edit& edit, uint64_t now_unix_ms) {
       set_meta(*database_, "revision", edit.revision);
       Statement(*database_, "INSERT INTO audit (unix_ms, revision, what) VALUES (?, ?, ?)")
           .execute(word(now_unix_ms), word(edit.revision), edit.what);
+      Statement(*database_, "DELETE FROM audit WHERE sequence <= last_insert_rowid() - ?")
+          .execute(kAuditEntriesMax);
     });
     return Done{};
   });

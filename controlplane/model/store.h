@@ -5,7 +5,8 @@
 // or save() acknowledged survives kill -9 and power loss; what they refused left no trace. The
 // database is locked while it is open: a second rotad is refused. One thread.
 //
-// To look into it while rotad is stopped: sqlite3 state.db 'select * from audit'.
+// The audit trail holds the last 10 000 edits. To look into it while rotad is stopped:
+// sqlite3 state.db 'select * from audit'.
 #pragma once
 
 #include <cstdint>

@@ -136,6 +136,24 @@ TEST_F(StoreTest, TheAuditTrailTellsWhenAndWhat) {
   EXPECT_EQ((*trail)[1].what, "add backend [2001:db8::2]:53 to six, weight 1");
 }
 
+TEST_F(StoreTest, TheAuditTrailKeepsTheLastTenThousandEdits) {
+  Model model;
+  {
+    Store store = open();
+    fill(store, model, commit);
+  }
+  run_sql(
+      "WITH RECURSIVE edits(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM edits WHERE n < 10000) "
+      "INSERT INTO audit (unix_ms, revision, what) SELECT n, n, 'edit' FROM edits");
+  Store store = open();
+  commit(store, model, delete_backend(model, {"web", "10.0.0.12:8443"}, kNow_s));
+  const auto trail = store.audit(20'000);
+  ASSERT_TRUE(trail.ok());
+  ASSERT_EQ(trail->size(), 10'000u);
+  EXPECT_EQ(trail->front().what, "delete backend 10.0.0.12:8443 from web");
+  EXPECT_EQ(trail->back().revision, 2u) << "the oldest that is left";
+}
+
 TEST_F(StoreTest, TurnStatesAndNextHopsAndHealthAreLoadedAgain) {
   CompileStateChange change;
   change.empty = false;
