@@ -156,8 +156,10 @@ class Grower {
     };
     weight(one("add", "Add a backend to a service", rota::cli::add_backend));
     weight(one("set", "Change a backend's weight", rota::cli::set_backend)).required();
-    one("drain", "Give it no new flows; old ones stay", rota::cli::drain_backend);
-    one("disable", "Take it out of service", rota::cli::disable_backend);
+    one("drain", "No new flows, old ones stay; still checked, so back at once when enabled",
+        rota::cli::drain_backend);
+    one("disable", "As drain, and not checked: when enabled it is down until a check passes",
+        rota::cli::disable_backend);
     one("enable", "Put a drained or disabled backend back", rota::cli::enable_backend);
     one("del", "Delete a backend from a service", rota::cli::delete_backend);
     service(
