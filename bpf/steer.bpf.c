@@ -69,6 +69,9 @@ static inline int rota_steer_lookup(void* tables, const struct rota_steer_key* w
 
 #include "bpf/steer.h"
 
+/* Tags are skipped whatever they say, and the dataplane leaves by the VLAN of the route. So with rx
+ * VLAN offload on, where the outer tag is gone before the frame comes here, nothing is steered or
+ * forwarded otherwise; to the kernel the driver tells the tag beside the frame. */
 #define VLAN_TAGS_MAX 2
 #define IPV4_FRAGMENT_BITS 0x3fff /* more fragments, and the offset */
 #define EXTENSION_HEADERS_MAX 8   /* as kExtensionHeadersMax in core/parse.h */
