@@ -12,7 +12,7 @@ TimeoutsChange timeouts_of(const api::Timeouts& message) {
 }
 
 HealthChange health_of(const api::HealthCheck& message) {
-  return {.enabled = message.enabled(),
+  return {.enabled = message.has_enabled() ? std::optional(message.enabled()) : std::nullopt,
           .interval_ms = message.interval_ms(),
           .timeout_ms = message.timeout_ms(),
           .rise = message.rise(),
@@ -42,7 +42,7 @@ AddService wish_of(const api::AddServiceRequest& request) {
   wish.mode = request.mode();
   wish.scheduler = request.scheduler();
   wish.timeouts = timeouts_of(request.timeouts());
-  if (request.has_health()) wish.health = health_of(request.health());
+  wish.health = health_of(request.health());
   return wish;
 }
 
@@ -51,7 +51,7 @@ SetService wish_of(const api::SetServiceRequest& request) {
   wish.name = request.name();
   if (request.has_scheduler()) wish.scheduler = request.scheduler();
   wish.timeouts = timeouts_of(request.timeouts());
-  if (request.has_health()) wish.health = health_of(request.health());
+  wish.health = health_of(request.health());
   return wish;
 }
 

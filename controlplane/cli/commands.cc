@@ -51,7 +51,7 @@ bool any_check(const Arguments& arguments) {
          !arguments.check_timeout.empty() || !arguments.rise.empty() || !arguments.fall.empty();
 }
 
-// Lays the --check options over `check`; what is not given stays.
+// Puts the --check options into `check`; what is not given stays.
 void apply_check(const Arguments& arguments, api::HealthCheck& check) {
   const std::pair<const char*, const std::string*> details[] = {
       {"--check-interval", &arguments.check_interval},
@@ -138,10 +138,7 @@ void set_service(const Arguments& arguments, Session& session) {
   request.set_name(arguments.service);
   if (!arguments.scheduler.empty()) request.set_scheduler(arguments.scheduler);
   if (any_timeout(arguments)) *request.mutable_timeouts() = timeouts_of(arguments);
-  if (any_check(arguments)) {
-    *request.mutable_health() = service_of(arguments, session).health();
-    apply_check(arguments, *request.mutable_health());
-  }
+  if (any_check(arguments)) apply_check(arguments, *request.mutable_health());
   const api::Service service = session.call(&Stub::SetService, request);
   print(arguments, session, service, fmt::format("changed service {}\n", policy_text(service)));
 }

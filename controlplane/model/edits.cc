@@ -49,7 +49,7 @@ Result<ServiceTimeouts> changed(ServiceTimeouts timeouts, const TimeoutsChange& 
 
 Result<HealthCheck> changed(HealthCheck check, const HealthChange& wish) {
   std::optional<Error> wrong;
-  check.enabled = wish.enabled;
+  check.enabled = wish.enabled.value_or(check.enabled);
   set_if_given(check.interval_ms, "health interval_ms", wish.interval_ms, 100, 3'600'000, wrong);
   set_if_given(check.timeout_ms, "health timeout_ms", wish.timeout_ms, 10, 3'600'000, wrong);
   set_if_given(check.rise, "health rise", wish.rise, 1, 100, wrong);
@@ -152,8 +152,7 @@ Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t no
   if (!scheduler) return scheduler.error();
   const auto timeouts = changed(default_timeouts(*protocol), wish.timeouts);
   if (!timeouts) return timeouts.error();
-  const bool check = *protocol == Protocol::tcp;
-  const auto health = changed(HealthCheck{}, wish.health.value_or(HealthChange{.enabled = check}));
+  const auto health = changed(HealthCheck{.enabled = *protocol == Protocol::tcp}, wish.health);
   if (!health) return health.error();
 
   service.name = *name;
@@ -191,8 +190,7 @@ Result<Edit> set_service(const Model& model, const SetService& wish) {
   if (!scheduler) return scheduler.error();
   const auto timeouts = changed(old.timeouts, wish.timeouts);
   if (!timeouts) return timeouts.error();
-  const auto health =
-      wish.health ? changed(old.health, *wish.health) : Result<HealthCheck>(old.health);
+  const auto health = changed(old.health, wish.health);
   if (!health) return health.error();
 
   Service service = old;

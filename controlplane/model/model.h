@@ -168,7 +168,7 @@ struct TimeoutsChange {
 };
 
 struct HealthChange {
-  bool enabled = false;
+  std::optional<bool> enabled;  // absent: as it is; for a new service: for tcp
   uint32_t interval_ms = 0;
   uint32_t timeout_ms = 0;
   uint32_t rise = 0;
@@ -182,14 +182,14 @@ struct AddService {
   std::string mode;       // empty: dnat
   std::string scheduler;  // empty: rr
   TimeoutsChange timeouts;
-  std::optional<HealthChange> health;  // absent: enabled for tcp, off for udp
+  HealthChange health;
 };
 
 struct SetService {
   std::string name;
   std::optional<std::string> scheduler;
   TimeoutsChange timeouts;
-  std::optional<HealthChange> health;
+  HealthChange health;
 };
 
 struct AddBackend {

@@ -113,10 +113,13 @@ class ControlWorld {
   // Health checks are off unless a test is about them.
   void add_service(const std::string& name, const std::string& vip,
                    const std::string& mode = "dnat", const std::string& protocol = "tcp") {
-    edit(rota::add_service(
-        model,
-        {.name = name, .vip = vip, .protocol = protocol, .mode = mode, .health = HealthChange{}},
-        facts.now_unix_s));
+    edit(rota::add_service(model,
+                           {.name = name,
+                            .vip = vip,
+                            .protocol = protocol,
+                            .mode = mode,
+                            .health = {.enabled = false}},
+                           facts.now_unix_s));
   }
   void add_backend(const std::string& service, const std::string& endpoint, int64_t weight = 1) {
     edit(rota::add_backend(model, {.service = service, .endpoint = endpoint, .weight = weight},

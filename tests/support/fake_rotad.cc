@@ -163,6 +163,10 @@ void grow(google::protobuf::Map<std::string, uint64_t>& counters, const std::str
   counters[name] += by;
 }
 
+grpc::Status not_found(const std::string& service) {
+  return {grpc::StatusCode::NOT_FOUND, "service \"" + service + "\": there is none of that name"};
+}
+
 // Two seconds of traffic later.
 api::Stats later(api::Stats stats) {
   stats.set_taken_unix_ns(stats.taken_unix_ns() + 2'000'000'000);
@@ -218,8 +222,9 @@ grpc::Status FakeRotad::AddService(Context*, const api::AddServiceRequest* reque
 grpc::Status FakeRotad::SetService(Context*, const api::SetServiceRequest* request,
                                    api::Service* answer) {
   set_service = *request;
-  *answer = services.services(0);
-  return refusal;
+  for (const auto& service : services.services())
+    if (service.name() == request->name()) *answer = service;
+  return answer->name().empty() ? not_found(request->name()) : refusal;
 }
 
 grpc::Status FakeRotad::DeleteService(Context*, const api::ServiceName* request, api::Done*) {
@@ -232,9 +237,7 @@ grpc::Status FakeRotad::ListServices(Context*, const api::ListServicesRequest* r
   for (const auto& service : services.services())
     if (request->name().empty() || request->name() == service.name())
       *answer->add_services() = service;
-  if (!request->name().empty() && answer->services().empty())
-    return {grpc::StatusCode::NOT_FOUND,
-            "service \"" + request->name() + "\": there is none of that name"};
+  if (!request->name().empty() && answer->services().empty()) return not_found(request->name());
   return refusal;
 }
 

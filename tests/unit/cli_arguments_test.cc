@@ -144,11 +144,11 @@ TEST_F(Rota, ServiceAddSendsWhatWasGivenAndLeavesTheRestToRotad) {
   EXPECT_FALSE(rotad.added_service.health().enabled());
 }
 
-TEST_F(Rota, ServiceSetKeepsTheChecksItDoesNotName) {
+TEST_F(Rota, ServiceSetNamesOnlyWhatChanges) {
   run("service set web --check-timeout 700ms");
-  EXPECT_EQ(rotad.set_service.ShortDebugString(),
-            "name: \"web\" health { enabled: true interval_ms: 2000 timeout_ms: 700 rise: 2 "
-            "fall: 3 }");
+  EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" health { timeout_ms: 700 }");
+  run("service set web --check none");
+  EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" health { enabled: false }");
   run("service set web --scheduler maglev");
   EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" scheduler: \"maglev\"");
 }
