@@ -188,6 +188,7 @@ void answer_status(const Reconciler& reconciler, api::Status& message) {
   if (link.connected()) dataplane.set_pid(link.hello().pid);
   dataplane.set_generation_in_force(link.generation_in_force());
   dataplane.set_refused(link.refusal());
+  dataplane.set_absent(link.absence());
   message.set_generation(reconciler.compiled().generation);
   message.set_compile_ms(reconciler.compile_ms());
   message.set_publish_ms(link.publish_ms());

@@ -94,7 +94,8 @@ std::vector<std::string> complaints(const api::Status& status) {
   std::vector<std::string> wrong;
   const auto& dataplane = status.dataplane();
   if (!dataplane.connected())
-    wrong.push_back("the dataplane is not connected to rotad");
+    wrong.push_back("the dataplane is not connected to rotad" +
+                    (dataplane.absent().empty() ? "" : ": " + dataplane.absent()));
   else if (!dataplane.refused().empty())
     wrong.push_back("the dataplane refused the last generation: " + dataplane.refused());
   else if (dataplane.generation_in_force() != status.generation())

@@ -38,7 +38,10 @@ void DataplaneLink::start() { connect(); }
 
 void DataplaneLink::connect() {
   Fd socket = link_connect(path_);
-  if (!socket) return connect_later();
+  if (!socket) {
+    note_absence(fmt::format("{}: {}", path_, std::strerror(errno)));
+    return connect_later();
+  }
   ++connection_;
   socket_.emplace(loop_, socket.release());
   state_ = State::greeting;
@@ -52,8 +55,13 @@ void DataplaneLink::connect_later() {
   });
 }
 
+// Logged once: the same happens again with every try.
+void DataplaneLink::note_absence(const std::string& why) {
+  if (why != std::exchange(absence_, why)) spdlog::warn("dataplane: {}", why);
+}
+
 void DataplaneLink::lose(const std::string& why) {
-  if (why != std::exchange(last_loss_, why)) spdlog::warn("dataplane: {}", why);
+  note_absence(why);
   socket_.reset();
   state_ = State::absent;
   in_force_ = 0;
@@ -130,7 +138,7 @@ void DataplaneLink::meet_if_all_told() {
   if (ports_told_.size() < hello_.port_count) return;
   ports_ = std::exchange(ports_told_, {});
   state_ = State::met;
-  last_loss_.clear();
+  absence_.clear();
   spdlog::info("dataplane: met, pid {}, {} workers, {} ports, generation {} in force", hello_.pid,
                hello_.worker_count, hello_.port_count, in_force_);
   watch_heartbeats();

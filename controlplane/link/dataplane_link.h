@@ -43,6 +43,8 @@ class DataplaneLink {
   // Connected means: greeted, with all its ports told. What it shared and told of its ports stays
   // readable after it has gone.
   bool connected() const { return state_ == State::met; }
+  // Why not; empty when connected, or not tried yet.
+  const std::string& absence() const { return absence_; }
   bool getting_acquainted() const { return state_ != State::met && state_ != State::absent; }
   const LinkHello& hello() const { return hello_; }
   const std::vector<LinkPort>& ports() const { return ports_; }              // empty: never met
@@ -69,6 +71,7 @@ class DataplaneLink {
   void connect();
   void connect_later();
   void lose(const std::string& why);
+  void note_absence(const std::string& why);
   void wait_readable();
   void wait_writable();
   void receive();
@@ -91,7 +94,7 @@ class DataplaneLink {
   std::optional<asio::posix::stream_descriptor> socket_;
   uint64_t connection_ = 0;  // number of the connection that waits belong to
   State state_ = State::absent;
-  std::string last_loss_;
+  std::string absence_;
 
   LinkHello hello_{};
   std::vector<LinkPort> ports_;

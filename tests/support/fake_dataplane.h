@@ -46,6 +46,9 @@ class FakeDataplane {
   int counters_fd() const { return counters_.get(); }
   int flows_fd() const { return flows_.get(); }
 
+  // Its counters become those of another version.
+  void spoil_counters() { ++reinterpret_cast<CountersHeader*>(counters_memory_.data())->version; }
+
   bool accept() {
     connection_ = Fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK));
     return static_cast<bool>(connection_);

@@ -103,6 +103,14 @@ TEST_F(RotaOutput, StatusWithoutADataplaneDoesNotAccuseItsPortsAndWorkers) {
   EXPECT_TRUE(text("status").starts_with("not healthy: the dataplane is not connected to rotad\n"));
 }
 
+TEST_F(RotaOutput, StatusSaysWhyTheDataplaneIsNotConnected) {
+  rotad.status.mutable_dataplane()->set_connected(false);
+  rotad.status.mutable_dataplane()->set_absent("speaks link version 2, this rotad speaks 1");
+  EXPECT_TRUE(
+      text("status").starts_with("not healthy: the dataplane is not connected to rotad: "
+                                 "speaks link version 2, this rotad speaks 1\n"));
+}
+
 TEST_F(RotaOutput, StatsShowWhatIsNotZero) {
   EXPECT_EQ(
       text("stats"),

@@ -193,6 +193,26 @@ TEST_F(DataplaneLinkTest, LeavesADataplaneOfAnotherVersionAlone) {
   dataplane.greet(0, 0, kLinkVersion + 1);
   until([&] { return changes_ > 0; });
   EXPECT_FALSE(link_.connected());
+  EXPECT_EQ(link_.absence(), "speaks link version 2, this rotad speaks 1");
+}
+
+TEST_F(DataplaneLinkTest, SaysWhyThereIsNoDataplaneUntilThereIsOne) {
+  EXPECT_EQ(link_.absence(), path_ + ": No such file or directory");
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  EXPECT_EQ(link_.absence(), "");
+  dataplane.hang_up();
+  until([&] { return !link_.connected(); });
+  EXPECT_EQ(link_.absence(), "it hung up");
+}
+
+TEST_F(DataplaneLinkTest, SaysWhatItCannotReadOfTheDataplane) {
+  FakeDataplane dataplane(path_);
+  until([&] { return dataplane.accept(); });
+  dataplane.spoil_counters();
+  dataplane.greet(0);
+  until([&] { return changes_ > 0; });
+  EXPECT_EQ(link_.absence(), "counters of the dataplane: of another layout than this program's");
 }
 
 }  // namespace
