@@ -95,6 +95,18 @@ void fill_workers(const Reconciler& reconciler, api::Status& message) {
   }
 }
 
+// Of those compiled.
+void fill_idle_services(const Reconciler& reconciler, api::Status& message) {
+  for (const auto& [id, service] : reconciler.model().services()) {
+    const CompiledService* compiled = compiled_service(reconciler, id);
+    const auto takes_flows = [](const BackendStatus& backend) {
+      return backend.weight_in_force > 0;
+    };
+    if (compiled != nullptr && std::ranges::none_of(compiled->backends, takes_flows))
+      message.add_idle_services(service.name);
+  }
+}
+
 void add_service_stats(const Reconciler& reconciler, const Service& service, api::Stats& message) {
   const auto memory = reconciler.link().memory();
   api::Stats::ServiceStats& stats = *message.add_services();
@@ -201,6 +213,7 @@ void answer_status(const Reconciler& reconciler, api::Status& message) {
     up += static_cast<uint32_t>(
         std::ranges::count(service->backends, BackendState::up, &BackendStatus::state));
   message.set_backends_up(up);
+  fill_idle_services(reconciler, message);
   for (const std::string& trouble : reconciler.troubles()) message.add_troubles(trouble);
 }
 

@@ -89,6 +89,16 @@ std::string scheduler_text(const api::Service& service) {
   return fmt::format("rr, {} turns a round, {} tickets drawn", service.turns(), service.tickets());
 }
 
+std::string idle_text(const api::Status& status) {
+  constexpr int kNamesMax = 5;
+  const auto& idle = status.idle_services();
+  const auto end = idle.begin() + std::min(idle.size(), kNamesMax);
+  const std::string more =
+      idle.size() > kNamesMax ? fmt::format(" and {} more", idle.size() - kNamesMax) : "";
+  return fmt::format("no backend takes new flows of {}{}", fmt::join(idle.begin(), end, ", "),
+                     more);
+}
+
 // What an operator has to know first.
 std::vector<std::string> complaints(const api::Status& status) {
   std::vector<std::string> wrong;
@@ -110,8 +120,7 @@ std::vector<std::string> complaints(const api::Status& status) {
   for (const auto& worker : status.workers())
     if (dataplane.connected() && !worker.alive())
       wrong.push_back(fmt::format("worker {} makes no progress", worker.index()));
-  if (status.backends() > 0 && status.backends_up() == 0)
-    wrong.push_back(fmt::format("none of {} backends is up", status.backends()));
+  if (!status.idle_services().empty()) wrong.push_back(idle_text(status));
   wrong.insert(wrong.end(), status.troubles().begin(), status.troubles().end());
   return wrong;
 }

@@ -87,6 +87,16 @@ def test_status_is_healthy_and_names_the_ports(served):
         assert port in text
 
 
+def test_a_service_that_takes_no_new_flows_is_told_beside_a_healthy_one(served):
+    add_service(served, "idle", served.vip4, 81, 8080, backends=served.backends[:1])
+    served.lb.rota("backend", "drain", "idle", f"{served.backends[0].ipv4}:8080")
+    first = served.lb.rota("status").splitlines()[0]
+    assert first == "not healthy: no backend takes new flows of idle"
+    served.lb.rota("service", "del", "idle")
+    served.lb.wait_settled()
+    assert served.lb.rota("status").startswith("healthy")
+
+
 def test_a_host_that_is_not_there_is_said_so(served):
     result = served.lb.rota("service", "show", "nothing", check=False)
     assert result.returncode == 1

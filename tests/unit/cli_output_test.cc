@@ -86,13 +86,13 @@ TEST_F(RotaOutput, StatusSaysFirstAllThatIsWrong) {
   rotad.status.mutable_ports(0)->set_up(false);
   rotad.status.mutable_ports(0)->set_steering("not attached: operation not permitted");
   rotad.status.mutable_workers(1)->set_alive(false);
-  rotad.status.set_backends_up(0);
+  rotad.status.add_idle_services("web");
   rotad.status.add_troubles("VIP 203.0.113.10: cannot be placed on lo: operation not permitted");
   const std::string out = text("status");
   EXPECT_EQ(out.substr(0, out.find('\n')),
             "not healthy: the dataplane refused the last generation: blob 3: seal is missing; "
             "port wan is down; port wan has no steering: not attached: operation not permitted; "
-            "worker 1 makes no progress; none of 5 backends is up; "
+            "worker 1 makes no progress; no backend takes new flows of web; "
             "VIP 203.0.113.10: cannot be placed on lo: operation not permitted");
 }
 
@@ -101,6 +101,14 @@ TEST_F(RotaOutput, StatusWithoutADataplaneDoesNotAccuseItsPortsAndWorkers) {
   rotad.status.mutable_ports(0)->set_up(false);
   rotad.status.mutable_workers(0)->set_alive(false);
   EXPECT_TRUE(text("status").starts_with("not healthy: the dataplane is not connected to rotad\n"));
+}
+
+TEST_F(RotaOutput, AServiceWithoutAUsableBackendIsNotHealthyAmongOthers) {
+  rotad.status.add_idle_services("dns6");
+  EXPECT_TRUE(text("status").starts_with("not healthy: no backend takes new flows of dns6\n"));
+  for (int i = 1; i <= 6; ++i) rotad.status.add_idle_services("s" + std::to_string(i));
+  EXPECT_TRUE(text("status").starts_with(
+      "not healthy: no backend takes new flows of dns6, s1, s2, s3, s4 and 2 more\n"));
 }
 
 TEST_F(RotaOutput, StatusSaysWhyTheDataplaneIsNotConnected) {
