@@ -18,6 +18,7 @@
 
 #include "controlplane/steering/endpoint_map.h"
 #include "controlplane/steering/kernel.h"
+#include "dataplane/host/port_name.h"
 
 namespace rota {
 namespace {
@@ -231,17 +232,10 @@ Result<Attachment> Steering::State::attach_new(const std::string& port, uint32_t
 
 namespace {
 
-// Absent: the name can be a directory in the bpffs.
 std::optional<Error> check_port_name(const std::string& port) {
-  // The kernel reserves dots in the names of a bpffs.
-  const bool usable = !port.empty() && port.find_first_of("./") == std::string::npos;
-  const bool taken = port == "endpoints" || port == "counters" || port == "abi";
-  if (usable && !taken) return std::nullopt;
-  return failure(
-      ErrorCode::invalid_argument,
-      fmt::format("port {}: expected a name without '.' and '/', other than endpoints, counters "
-                  "and abi: it becomes a directory in a bpffs",
-                  port));
+  if (is_af_xdp_port_name(port)) return std::nullopt;
+  return failure(ErrorCode::invalid_argument,
+                 fmt::format("port {}: expected {}", port, kAfXdpPortNameExpected));
 }
 
 Error taken_by_other(const std::string& port, uint32_t ifindex,

@@ -11,6 +11,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "dataplane/core/owner.h"
+#include "dataplane/host/port_name.h"
 
 namespace rota {
 namespace {
@@ -197,6 +198,8 @@ NodePort read_port(const Item& item) {
   item.expect_keys({"name", "interface", "pci", "vdev", "queues", "kernel_side", "buffers"});
   NodePort port{.name = interface_name(item["name"]), .kind = {}, .device = {}};
   read_device(item, port);
+  if (port.kind == PortKind::af_xdp && !is_af_xdp_port_name(port.name))
+    item["name"].refuse(std::string(kAfXdpPortNameExpected));
   port.queues = static_cast<uint32_t>(item["queues"].number_or(1, 1, kQueuesMax));
   const Item kernel_side = item["kernel_side"];
   if (kernel_side.is_there() && port.kind == PortKind::af_xdp)

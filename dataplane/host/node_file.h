@@ -37,7 +37,7 @@
 namespace rota {
 
 struct NodePort {
-  std::string name;
+  std::string name;  // af_xdp: see port_name.h
   PortKind kind;
   std::string device;       // af_xdp: interface name; pci: address; vdev: driver and arguments
   uint32_t queues = 1;      // receive queues (AF_XDP) or upper bound (PCI); 1..64

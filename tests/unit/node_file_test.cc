@@ -135,6 +135,15 @@ TEST_F(NodeFileTest, APortHasOneDeviceOfItsOwn) {
   EXPECT_NE(refusal_with("net_null0,copy=1", "net_af_xdp0,iface=eth0"), "accepted");
 }
 
+TEST_F(NodeFileTest, AnAfXdpPortHasANameThatCanBeADirectoryInABpffs) {
+  for (const std::string name : {"out.0", "endpoints", "counters", "abi"})
+    EXPECT_EQ(refusal_with("name: out0", "name: " + name),
+              ":4: ports[0].name: expected a name without '.' and '/', other than endpoints, "
+              "counters and abi (it becomes a directory in a bpffs), found \"" +
+                  name + "\"");
+  EXPECT_EQ(refusal_with("name: in0", "name: in.0"), "accepted") << "not steered: DPDK owns it";
+}
+
 TEST_F(NodeFileTest, WorkersShareACoreOnlyWhenItIsSaid) {
   EXPECT_EQ(refusal_with("{core: 1, shared: true}", "{core: 1}"),
             ":7: workers[1].core: expected a core of its own, found core 1 a second time (to have "
