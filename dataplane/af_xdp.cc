@@ -86,6 +86,18 @@ void AfXdpPort::check_buffers() const {
                     wanted, there, context_.pool->populated_size));
 }
 
+// A packet that arrives on a queue without a socket of ours is lost.
+void AfXdpPort::check_queues() const {
+  const ReceiveQueues there = receive_queues(port_.device);
+  if (there.count == 0 || there.count == port_.queues) return;
+  std::string text =
+      fmt::format("{} has {} receive queue{}, the node file opens {}: say queues: {}", port_.device,
+                  there.count, there.count == 1 ? "" : "s", port_.queues, there.count);
+  if (!there.kind.empty())
+    text += fmt::format(", or ethtool -L {} {} {}", port_.device, there.kind, port_.queues);
+  throw DeviceError(text);
+}
+
 AfXdpPort::Device AfXdpPort::open_device(uint32_t queue) {
   const EthdevRequest request{.pool = context_.pool,
                               .receive_queues = 1,
@@ -113,6 +125,7 @@ AfXdpPort::Device AfXdpPort::open_device(uint32_t queue) {
 OpenPort AfXdpPort::open() {
   const auto there = look();
   if (!there) throw DeviceError("rotad's steering program is not in place");
+  check_queues();
   if (ground_ != there) close();  // what was opened before a failure stood on something else
   ground_ = there;
   OpenPort result;

@@ -4,7 +4,8 @@
 // AF_XDP: a port whose interface stays the kernel's. rotad attaches the steering program and pins
 // it at BPF_DIR/PORT/{link,xsks_map}; the driver of DPDK finds it there and puts its sockets into
 // the map. Without that program the driver would attach one of its own, which takes every packet
-// from the kernel: so the port opens only while the pins are there. One DPDK device per queue.
+// from the kernel: so the port opens only while the pins are there. One DPDK device per queue, and
+// it opens only when the node file names as many queues as the interface receives on.
 #pragma once
 
 #include <optional>
@@ -37,6 +38,7 @@ class AfXdpPort : public Port {
   };
 
   std::optional<Ground> look() const;
+  void check_queues() const;
   void check_buffers() const;
   Device open_device(uint32_t queue);
   std::string arguments(uint32_t queue) const;

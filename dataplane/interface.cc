@@ -3,6 +3,9 @@
 #include "dataplane/interface.h"
 
 #include <cstring>
+#include <filesystem>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -26,6 +29,24 @@ std::optional<Interface> find_interface(const std::string& name) {
   std::memcpy(interface.mac.bytes.data(), request.ifr_hwaddr.sa_data, interface.mac.bytes.size());
   interface.hardware = ::access(("/sys/class/net/" + name + "/device").c_str(), F_OK) == 0;
   return interface;
+}
+
+ReceiveQueues receive_queues(const std::string& interface) {
+  ifreq request{};
+  interface.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
+  ethtool_channels channels{};
+  channels.cmd = ETHTOOL_GCHANNELS;
+  request.ifr_data = reinterpret_cast<char*>(&channels);
+  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (::ioctl(socket.get(), SIOCETHTOOL, &request) == 0)
+    return {.count = channels.combined_count + channels.rx_count,
+            .kind = channels.max_combined != 0 ? "combined" : "rx"};
+  ReceiveQueues queues;
+  std::error_code error;
+  const std::filesystem::path directory = "/sys/class/net/" + interface + "/queues";
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error))
+    if (entry.path().filename().string().starts_with("rx-")) ++queues.count;
+  return queues;
 }
 
 }  // namespace rota

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "dataplane/core/wire.h"
 
@@ -20,5 +21,12 @@ struct Interface {
 };
 
 std::optional<Interface> find_interface(const std::string& name);
+
+struct ReceiveQueues {
+  uint32_t count = 0;          // in use now; 0: neither the driver nor sysfs tells
+  std::string_view kind = {};  // combined or rx, as `ethtool -L` sets them; empty: it cannot
+};
+
+ReceiveQueues receive_queues(const std::string& interface);
 
 }  // namespace rota

@@ -40,7 +40,7 @@ struct NodePort {
   std::string name;  // af_xdp: see port_name.h
   PortKind kind;
   std::string device;       // af_xdp: interface name; pci: address; vdev: driver and arguments
-  uint32_t queues = 1;      // receive queues (AF_XDP) or upper bound (PCI); 1..64
+  uint32_t queues = 1;      // receive queues: all there are (AF_XDP), or at most (PCI); 1..64
   bool kernel_side = true;  // pci, vdev: make a TAP for what is the kernel's
   uint32_t buffers = 0;     // packet buffers that the device keeps (net_pcap with infinite_rx)
 };

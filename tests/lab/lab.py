@@ -122,7 +122,7 @@ class Lab:
                            "mcast_snooping", "0")
             self.switch.ip("link", "set", bridge, "up")
 
-        self.lb = self._make(Node(ground, "lb"))
+        self.lb = self._make(Node(ground, "lb", queues))
         self._join(self.lb, "out0", "outside", "203.0.113.2/24", "2001:db8::2/64", queues=queues)
         self._join(self.lb, "in0", "inside", "10.0.0.1/24", "fd00:10::1/64", queues=queues)
         if forward:

@@ -33,10 +33,14 @@ def program_path(name):
 
 
 class Node(Namespace):
-    """One balancer. Its run directory is inside the lab's, with a bpffs of its own at `bpf`."""
+    """One balancer. Its run directory is inside the lab's, with a bpffs of its own at `bpf`.
 
-    def __init__(self, ground, label):
+    `queues` is how many receive queues its ports have.
+    """
+
+    def __init__(self, ground, label, queues=1):
         super().__init__(ground, label)
+        self.queues = queues
         self.run_dir = self.path
         self.node_file = self.path / "node.yaml"
         self.dataplane = None
@@ -53,7 +57,8 @@ class Node(Namespace):
             "node": self.label,
             "run_dir": str(self.run_dir),
             "state_dir": str(self.path / "state"),
-            "ports": [{"name": "out0", "interface": "out0"}, {"name": "in0", "interface": "in0"}],
+            "ports": [{"name": name, "interface": name, "queues": self.queues}
+                      for name in ("out0", "in0")],
             "workers": [{"core": max(os.sched_getaffinity(0))}],
             "main_core": min(os.sched_getaffinity(0)),
             "poll": "adaptive",
