@@ -2,9 +2,14 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "controlplane/vips/host_addresses.h"
 
+#include <cerrno>
+#include <cstring>
+#include <fmt/format.h>
+#include <fstream>
 #include <limits>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netlink/attr.h>
 #include <netlink/netlink.h>
 #include <netlink/route/rtnl.h>
@@ -78,6 +83,19 @@ Result<std::vector<PlacedAddress>> read_host_addresses() {
   if (code >= 0) code = nl_recvmsgs_default(socket->get());
   if (code < 0) return Error{ErrorCode::internal, netlink_failure("reading the addresses", code)};
   return found;
+}
+
+// What stands there already is not written: /proc/sys may be read-only, and somebody have seen to
+// it.
+Result<Done> keep_ipv6_addresses(uint32_t ifindex) {
+  char name[IF_NAMESIZE] = {};
+  ::if_indextoname(ifindex, name);
+  const std::string path = fmt::format("/proc/sys/net/ipv6/conf/{}/keep_addr_on_down", name);
+  int value = 0;
+  if (std::ifstream(path) >> value && value > 0) return Done{};
+  std::ofstream file(path);
+  if (file << 1 << std::flush) return Done{};
+  return Error{ErrorCode::internal, fmt::format("{}: {}", path, std::strerror(errno))};
 }
 
 Result<Done> place_address(uint32_t ifindex, const Address& address) {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "controlplane/vips/vip_placer.h"
 
+#include <algorithm>
 #include <fmt/format.h>
 #include <optional>
 #include <spdlog/spdlog.h>
@@ -24,6 +25,8 @@ Result<Done> place_vips(const std::vector<Address>& vips, uint32_t ifindex) {
       failure = Error{done.error().code,
                       fmt::format("VIP {}: {}", format_address(address), done.error().message)};
   };
+  if (!std::ranges::all_of(vips, &Address::is_ipv4))
+    if (const auto kept = keep_ipv6_addresses(ifindex); !kept) failure = kept.error();
   for (const Address& vip : change.add) note(place_address(ifindex, vip), vip, "placed");
   for (const PlacedAddress& gone : change.remove)
     note(remove_address(gone), gone.address, "removed");

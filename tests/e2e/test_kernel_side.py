@@ -109,6 +109,22 @@ def test_a_vip_comes_with_its_service_and_goes_with_it(lab):
     assert "203.0.113.2/24" in lab.lb.ip("address", "show", "dev", "out0").stdout
 
 
+def test_vips_live_through_a_link_flap_while_rotad_is_dead(lab):
+    lab.start()
+    add_web(lab)
+    urls = (f"http://{lab.vip4}/", f"http://[{lab.vip6}]/")
+    for url in urls:
+        assert lab.client.ask(url, 1) == {"be1": 1}
+    lab.lb.rotad.kill()
+    lab.lb.ip("link", "set", "out0", "down")
+    lab.lb.ip("link", "set", "out0", "up")
+    addresses = lab.lb.ip("address", "show", "dev", "out0").stdout
+    assert f" {lab.vip4}/32" in addresses
+    assert f" {lab.vip6}/128" in addresses
+    for url in urls:
+        assert lab.client.ask(url, 3) == {"be1": 3}
+
+
 def test_a_backend_that_comes_late_is_resolved_and_served(lab):
     """Its MAC is unknown when it is added; nothing is dropped for long, and nothing silently."""
     lab.start()
