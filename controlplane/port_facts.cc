@@ -3,6 +3,8 @@
 #include "controlplane/port_facts.h"
 
 #include <algorithm>
+#include <cstring>
+#include <fmt/format.h>
 
 namespace rota {
 namespace {
@@ -45,6 +47,23 @@ std::vector<PortFact> port_facts(std::span<const NodePort> node_ports,
     facts.push_back(std::move(fact));
   }
   return facts;
+}
+
+std::string_view name_of(const LinkPort& port) {
+  return {port.name, strnlen(port.name, sizeof(port.name))};
+}
+
+Result<Done> check_ports(std::span<const NodePort> node_ports, std::span<const LinkPort> told) {
+  std::vector<LinkPort> by_index(told.begin(), told.end());
+  std::ranges::sort(by_index, {}, &LinkPort::index);
+  std::vector<std::string_view> ours, theirs;
+  for (const NodePort& port : node_ports) ours.push_back(port.name);
+  for (const LinkPort& port : by_index) theirs.push_back(name_of(port));
+  if (theirs.empty() || ours == theirs) return Done{};
+  return Error{ErrorCode::failed_precondition,
+               fmt::format("expected those of the node file, {}; the dataplane has {}: restart "
+                           "whichever of the two programs read another node file",
+                           fmt::join(ours, ", "), fmt::join(theirs, ", "))};
 }
 
 }  // namespace rota

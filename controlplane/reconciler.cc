@@ -41,7 +41,7 @@ void Reconciler::reconcile() {
   check_health();
   observe();
   compile_snapshot();
-  const bool steered = save_compile_state() && steer_in();
+  const bool steered = save_compile_state() && ports_agree_ && steer_in();
   attach_steering();
   if (steered) publish();
   if (steered && place_vips())
@@ -61,7 +61,9 @@ Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store
       model_(std::move(model)),
       compiled_(resume(std::move(state))),
       mirror_(loop, [this] { kernel_changed(); }),
-      link_(loop, node.link_socket(), [this] { dataplane_changed(); }),
+      link_(
+          loop, node.link_socket(), [this] { dataplane_changed(); },
+          [this](auto ports) { return check_ports(node_.ports, ports).ok(); }),
       steering_(node),
       health_(loop, facts_.health, [this] { reconcile_soon(); }),
       timer_(loop),
@@ -154,7 +156,9 @@ void Reconciler::check_health() {
 void Reconciler::observe() {
   facts_.now_unix_s = unix_ms() / 1000;
   facts_.generation_in_force = std::max(link_.generation_in_force(), facts_.generation_in_force);
-  facts_.ports = port_facts(node_.ports, link_.ports(), find_link());
+  ports_agree_ = noted("ports", check_ports(node_.ports, link_.ports()));
+  const auto told = ports_agree_ ? std::span(link_.ports()) : std::span<const LinkPort>();
+  facts_.ports = port_facts(node_.ports, told, find_link());
   if (std::exchange(kernel_stale_, false)) mirror_.fill(facts_);
 }
 
@@ -181,7 +185,7 @@ bool Reconciler::save_compile_state() {
 }
 
 void Reconciler::attach_steering() {
-  if (!std::exchange(attach_stale_, false)) return;
+  if (!ports_agree_ || !std::exchange(attach_stale_, false)) return;
   attach_stale_ = !noted("attaching the steering program", steering_.attach(find_link()));
 }
 

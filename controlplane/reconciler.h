@@ -99,6 +99,7 @@ class Reconciler {
   bool pending_ = false;
   Clock::time_point not_before_{};
   std::set<uint16_t> services_edited_;
+  bool ports_agree_ = true;   // ours and the dataplane's; while not, the world is left as it is
   bool kernel_stale_ = true;  // the facts do not tell what the mirror tells
   bool attach_stale_ = true;
   bool vips_stale_ = true;

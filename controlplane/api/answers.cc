@@ -68,7 +68,8 @@ void fill_ports(const Reconciler& reconciler, api::Status& message) {
     port.set_kind(name_of(ports[i].kind));
     port.set_steering(reconciler.steering().describe(ports[i].name));
     if (ports[i].kind == PortKind::af_xdp) port.set_interface(ports[i].device);
-    const auto known = std::ranges::find(told, i, &LinkPort::index);
+    const auto known = std::ranges::find(told, ports[i].name,
+                                         [](const LinkPort& other) { return name_of(other); });
     if (known == told.end()) continue;
     port.set_up(reconciler.link().connected() && known->up != 0);
     port.set_mac(format_mac(known->mac));

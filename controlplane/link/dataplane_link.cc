@@ -27,10 +27,11 @@ bool would_block(int code) { return code == EAGAIN || code == EWOULDBLOCK; }
 }  // namespace
 
 DataplaneLink::DataplaneLink(asio::io_context& loop, std::string path,
-                             std::function<void()> changed)
+                             std::function<void()> changed, Fits fits)
     : loop_(loop),
       path_(std::move(path)),
       changed_(std::move(changed)),
+      fits_(std::move(fits)),
       retry_timer_(loop),
       heartbeat_timer_(loop) {}
 
@@ -186,6 +187,7 @@ void DataplaneLink::publish(Publication publication) {
 
 void DataplaneLink::begin_publication() {
   if (!latest_ || latest_->generation == in_force_) return;
+  if (fits_ && !fits_(ports_)) return;
   under_way_ = latest_;
   under_way_since_ = Clock::now();
   root_sent_ = false;

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -35,8 +36,11 @@ struct Publication {
 
 class DataplaneLink {
  public:
-  // `changed` is called from the loop when anything below may have changed.
-  DataplaneLink(asio::io_context& loop, std::string path, std::function<void()> changed);
+  // `changed` is called from the loop when anything below may have changed. A dataplane whose ports
+  // do not please `fits` is met, but nothing is published to it; without `fits` all do.
+  using Fits = std::function<bool(std::span<const LinkPort> ports)>;
+  DataplaneLink(asio::io_context& loop, std::string path, std::function<void()> changed,
+                Fits fits = nullptr);
 
   void start();
 
@@ -57,7 +61,7 @@ class DataplaneLink {
   // Whether a worker makes progress; known within some 300 ms.
   bool worker_alive(uint32_t worker) const;
 
-  // Sent now, or when the dataplane is next met; not sent where it is in force already.
+  // Sent now, or when a dataplane that fits is next met; not sent where it is in force already.
   void publish(Publication publication);
 
  private:
@@ -89,6 +93,7 @@ class DataplaneLink {
   asio::io_context& loop_;
   const std::string path_;
   std::function<void()> changed_;
+  Fits fits_;
   asio::steady_timer retry_timer_;
   asio::steady_timer heartbeat_timer_;
   std::optional<asio::posix::stream_descriptor> socket_;

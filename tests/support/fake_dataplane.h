@@ -65,8 +65,9 @@ class FakeDataplane {
     const int fds[] = {counters_.get(), flows_.get(), imports_.get()};
     ASSERT_EQ(link_send(connection_.get(), bytes_of(hello), fds), 0);
   }
-  void tell_port(uint32_t index, uint32_t up) {
+  void tell_port(uint32_t index, uint32_t up, const std::string& name = "sim") {
     LinkPort port{};
+    name.copy(port.name, sizeof(port.name) - 1);
     port.type = LinkType::port;
     port.index = index;
     port.up = up;

@@ -55,5 +55,33 @@ TEST(PortFacts, AreNoneBeforeTheDataplaneHasToldOfItsOwnPorts) {
   EXPECT_TRUE(facts[1].up);
 }
 
+LinkPort named_port(uint32_t index, const std::string& name) {
+  LinkPort port = told_port(index, 0);
+  name.copy(port.name, sizeof(port.name) - 1);
+  return port;
+}
+
+TEST(PortNames, AgreeWhenTheDataplaneHasTheSameInTheSameOrder) {
+  const NodePort ports[] = {node_port("wan", PortKind::af_xdp, "eth0"),
+                            node_port("lan", PortKind::af_xdp, "eth1")};
+  const LinkPort told[] = {named_port(1, "lan"), named_port(0, "wan")};
+  EXPECT_TRUE(check_ports(ports, told));
+  EXPECT_TRUE(check_ports(ports, {})) << "not met yet";
+}
+
+TEST(PortNames, OfAnotherOrderOrNumberAreToldFromBothSides) {
+  const NodePort ports[] = {node_port("wan", PortKind::af_xdp, "eth0"),
+                            node_port("lan", PortKind::af_xdp, "eth1")};
+  const LinkPort swapped[] = {named_port(0, "lan"), named_port(1, "wan")};
+  const auto order = check_ports(ports, swapped);
+  ASSERT_FALSE(order);
+  EXPECT_EQ(order.error().message,
+            "expected those of the node file, wan, lan; the dataplane has lan, wan: restart "
+            "whichever of the two programs read another node file");
+  EXPECT_FALSE(check_ports(ports, std::span(swapped).first(1)));
+  const LinkPort more[] = {named_port(0, "wan"), named_port(1, "lan"), named_port(2, "dmz")};
+  EXPECT_FALSE(check_ports(ports, more));
+}
+
 }  // namespace
 }  // namespace rota

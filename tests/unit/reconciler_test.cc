@@ -54,10 +54,10 @@ class ReconcilerTest : public testing::Test {
     }
   }
 
-  void meet(uint64_t generation = 0) {
+  void meet(uint64_t generation = 0, const std::string& port = "sim") {
     until([&] { return dataplane_.accept(); });
     dataplane_.greet(1, generation);
-    dataplane_.tell_port(0, 1);
+    dataplane_.tell_port(0, 1, port);
     until([&] { return reconciler_->link().connected(); });
   }
 
@@ -168,6 +168,33 @@ TEST_F(ReconcilerTest, AnEditMadeWithoutADataplaneIsPublishedWhenItComes) {
   meet();
   accept_publication();
   until([&] { return published_service(id) || (dataplane_.published(), published_service(id)); });
+}
+
+TEST_F(ReconcilerTest, PublishesNothingToADataplaneWithOtherPorts) {
+  start();
+  meet();
+  accept_publication();
+  const uint64_t generation = dataplane_.generations.back();
+  dataplane_.hang_up();
+  until([&] { return !reconciler_->link().connected(); });
+  ASSERT_TRUE(add("web", "203.0.113.10:80"));
+  reconciler_->catch_up();
+
+  meet(generation, "other");
+  until([&] { return !reconciler_->troubles().empty(); });
+  EXPECT_NE(reconciler_->troubles()[0].find("node file, sim; the dataplane has other"),
+            std::string::npos)
+      << reconciler_->troubles()[0];
+  ASSERT_TRUE(add("dns", "203.0.113.11:53"));
+  reconciler_->catch_up();
+  loop_.run_for(20ms);
+  EXPECT_FALSE(dataplane_.published());
+
+  dataplane_.hang_up();
+  until([&] { return !reconciler_->link().connected(); });
+  meet(generation);
+  until([&] { return dataplane_.published(); });
+  until([&] { return reconciler_->troubles().empty(); });
 }
 
 TEST_F(ReconcilerTest, GoesOnAboveAGenerationItDoesNotKnow) {
