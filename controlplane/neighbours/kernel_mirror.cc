@@ -271,8 +271,11 @@ void KernelMirror::ask_again_later() {
   });
 }
 
-// NTF_USE makes any kernel resolve now; NTF_EXT_MANAGED makes a new one keep at it.
+// NTF_USE makes any kernel resolve now; NTF_EXT_MANAGED makes a new one keep at it. Either takes
+// the MAC away from a permanent neighbour, which there is nothing to ask about.
 void KernelMirror::ask_for(const NeighbourKey& key) {
+  const auto known = neighbours_.find(key);
+  if (known != neighbours_.end() && known->second.permanent) return;
   const auto& [ifindex, bytes] = key;
   const Address address{bytes};
   ndmsg header{};

@@ -45,7 +45,8 @@ class KernelMirror {
   const LinkFact* link(const std::string& name) const;
 
   // From now on the kernel is asked to resolve these and keep them fresh (NTF_EXT_MANAGED, since
-  // Linux 5.16); those it does not keep by itself are asked for again every second.
+  // Linux 5.16); those it does not keep by itself are asked for again every second. Permanent ones
+  // are left as they are.
   void want(std::span<const WantedNeighbour> wanted);
 
  private:

@@ -122,6 +122,7 @@ std::optional<NeighbourState> neighbour_state(rtnl_neigh* neighbour) {
       (state & kValid) != 0 && lladdr != nullptr && nl_addr_get_len(lladdr) == sizeof(MacAddress);
   if (found.fact.valid) found.fact.mac = mac_of(lladdr);
   found.settled = (state & (NUD_REACHABLE | NUD_PERMANENT)) != 0;
+  found.permanent = (state & NUD_PERMANENT) != 0;
   return found;
 }
 

@@ -30,7 +30,8 @@ struct LinkFact {
 
 struct NeighbourState {
   NeighbourFact fact;
-  bool settled = false;  // the kernel holds it for reachable; it need not be asked to probe
+  bool settled = false;    // the kernel holds it for reachable; it need not be asked to probe
+  bool permanent = false;  // by an operator
 };
 
 std::optional<Address> address_of(nl_addr* address);
