@@ -256,6 +256,9 @@ void KernelMirror::want(std::span<const WantedNeighbour> wanted) {
     settle(key, known != neighbours_.end() && known->second.settled);
     ask_for(key);
   }
+  for (const NeighbourKey& key : before)
+    if (!wanted_.contains(key)) ask_for(key);
+  discard_answers();
 }
 
 void KernelMirror::ask_again_later() {
@@ -265,14 +268,21 @@ void KernelMirror::ask_again_later() {
     if (error) return;
     ask_pending_ = false;
     for (const NeighbourKey& key : unsettled_) ask_for(key);
-    while (nl_recvmsgs_default(requests_.get()) >= 0) {
-    }
+    discard_answers();
     ask_again_later();
   });
 }
 
-// NTF_USE makes any kernel resolve now; NTF_EXT_MANAGED makes a new one keep at it. Either takes
-// the MAC away from a permanent neighbour, which there is nothing to ask about.
+// The kernel answers only what it refuses, and at once. Of a datagram read in part the rest is gone.
+void KernelMirror::discard_answers() {
+  char part;
+  while (::recv(nl_socket_get_fd(requests_.get()), &part, sizeof(part), MSG_DONTWAIT) > 0) {
+  }
+}
+
+// NTF_USE makes any kernel resolve now; NTF_EXT_MANAGED makes a new one keep at it, and without it
+// an existing neighbour is no longer kept. Either takes the MAC away from a permanent neighbour,
+// which there is nothing to ask about.
 void KernelMirror::ask_for(const NeighbourKey& key) {
   const auto known = neighbours_.find(key);
   if (known != neighbours_.end() && known->second.permanent) return;
@@ -283,14 +293,16 @@ void KernelMirror::ask_for(const NeighbourKey& key) {
   header.ndm_ifindex = static_cast<int>(ifindex);
   header.ndm_state = NUD_NONE;
   header.ndm_flags = NTF_USE;
-  const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE));
+  const bool wanted = wanted_.contains(key);
+  const int create = wanted ? NLM_F_CREATE : 0;
+  const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWNEIGH, create | NLM_F_REPLACE));
   if (!message) return;
   nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);
   if (address.is_ipv4())
     nla_put(message.get(), NDA_DST, 4, bytes.data() + 12);
   else
     nla_put(message.get(), NDA_DST, 16, bytes.data());
-  nla_put_u32(message.get(), NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+  nla_put_u32(message.get(), NDA_FLAGS_EXT, wanted ? NTF_EXT_MANAGED : 0);
   if (const int code = nl_send_auto(requests_.get(), message.get()); code < 0)
     spdlog::debug("{}", netlink_failure("asking for a neighbour", code));
 }

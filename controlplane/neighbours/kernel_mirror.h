@@ -45,8 +45,8 @@ class KernelMirror {
   const LinkFact* link(const std::string& name) const;
 
   // From now on the kernel is asked to resolve these and keep them fresh (NTF_EXT_MANAGED, since
-  // Linux 5.16); those it does not keep by itself are asked for again every second. Permanent ones
-  // are left as they are.
+  // Linux 5.16), and to keep those wanted before no longer; those it does not keep by itself are
+  // asked for again every second. Permanent ones are left as they are.
   void want(std::span<const WantedNeighbour> wanted);
 
  private:
@@ -67,6 +67,7 @@ class KernelMirror {
   Result<Done> read_neighbours();
   void ask_again_later();
   void ask_for(const NeighbourKey& key);
+  void discard_answers();
 
   std::function<void()> changed_;
   NetlinkSocket events_;

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lab import Lab
+from lab import Lab, wait_until
 from lab.services import add_service
 
 
@@ -34,3 +34,15 @@ def test_a_permanent_neighbour_of_the_operator_stays_as_it_is(lab):
     lab.lb.wait_settled()
     assert "PERMANENT" in neighbour(lab, backend.ipv4)
     lab.lb.ip("neighbour", "del", backend.ipv4, "dev", "in0")
+
+
+def test_the_kernel_keeps_backends_fresh_and_lets_go_of_deleted_ones(lab):
+    first, second = lab.backends
+    add_service(lab, "web", lab.vip4, 80, 8080)
+    for backend in lab.backends:
+        assert "managed" in neighbour(lab, backend.ipv4)
+    lab.lb.rota("backend", "del", "web", f"{first.ipv4}:8080")
+    wait_until(lambda: "managed" not in neighbour(lab, first.ipv4), "the kernel lets go of it")
+    assert "managed" in neighbour(lab, second.ipv4)
+    lab.lb.rota("service", "del", "web")
+    wait_until(lambda: "managed" not in neighbour(lab, second.ipv4), "the kernel lets go of it")
