@@ -21,6 +21,13 @@ constexpr auto kAskInterval = std::chrono::seconds(1);
 constexpr int kEventBufferBytes = 4 << 20;
 constexpr int kReadTries = 5;  // the kernel may interrupt a reading by a change
 
+constexpr size_t kDoubtedMax = 4096;
+constexpr auto kDoubtInterval = std::chrono::milliseconds(250);
+constexpr int kDoubtsAskedAtOnce = 16;
+constexpr auto kAnswerTime = std::chrono::seconds(5);  // the kernel gives up after three
+// The kernel says FAILED also of one that is deleted by command, right before it says so.
+constexpr auto kDeletionTime = std::chrono::milliseconds(5);
+
 void read_each(nl_cache* cache, auto take) {
   for (nl_object* object = nl_cache_get_first(cache); object != nullptr;
        object = nl_cache_get_next(object))
@@ -51,10 +58,15 @@ KernelMirror::KernelMirror(asio::io_context& loop, std::function<void()> changed
     : changed_(std::move(changed)),
       events_descriptor_(loop),
       report_timer_(loop),
-      ask_timer_(loop) {}
+      ask_timer_(loop),
+      doubt_timer_(loop) {}
 
 KernelMirror::NeighbourKey KernelMirror::key_of(uint32_t ifindex, const Address& address) {
   return {ifindex, address.bytes};
+}
+
+KernelMirror::NeighbourKey KernelMirror::key_of(const NeighbourState& state) {
+  return key_of(state.fact.ifindex, state.fact.address);
 }
 
 Result<Done> KernelMirror::start() {
@@ -119,26 +131,86 @@ int KernelMirror::on_message(nl_msg* message, void* context) {
       message,
       [](nl_object* object, void* to) {
         const auto& [mirror, gone] = *static_cast<const std::pair<KernelMirror*, bool>*>(to);
-        mirror->take_neighbour(as<rtnl_neigh>(object), gone);
+        auto* neighbour = as<rtnl_neigh>(object);
+        const auto place = neighbour_place(neighbour);
+        const auto state = neighbour_state(neighbour);
+        if (gone && place)
+          mirror->lose_neighbour(key_of(place->ifindex, place->address));
+        else if (!gone && state)
+          mirror->take_neighbour(*state);
       },
       const_cast<std::pair<KernelMirror*, bool>*>(&target));
   return NL_OK;
 }
 
-void KernelMirror::take_neighbour(rtnl_neigh* neighbour, bool gone) {
-  const auto state = neighbour_state(neighbour);
-  if (!state) return;
-  const NeighbourKey key = key_of(state->fact.ifindex, state->fact.address);
-  settle(key, !gone && state->settled);
-  if (gone) {
-    if (neighbours_.erase(key) == 0) return;
-  } else {
-    NeighbourState& known = neighbours_[key];
-    const bool same = std::exchange(known, *state).fact == state->fact;
-    if (same) return;
+void KernelMirror::take_neighbour(const NeighbourState& state) {
+  const NeighbourKey key = key_of(state);
+  settle(key, state.settled);
+  const auto known = neighbours_.find(key);
+  if (known != neighbours_.end() && known->second.fact.valid && !state.fact.valid) {
+    if (!state.failed && doubted_.contains(key)) return;  // it is being resolved
+    const auto time = state.failed ? Clock::duration(kDeletionTime) : kAnswerTime;
+    if (doubt(key, {.asked = true, .until = Clock::now() + time})) return;
   }
+  doubted_.erase(key);
+  NeighbourState& place = neighbours_[key];
+  const bool same = std::exchange(place, state).fact == state.fact;
+  if (same) return;
   facts_changed_ = true;
   report_in(std::chrono::milliseconds(0));
+}
+
+void KernelMirror::lose_neighbour(const NeighbourKey& key) {
+  settle(key, false);
+  const auto known = neighbours_.find(key);
+  if (known == neighbours_.end()) return;
+  known->second.settled = known->second.permanent = false;
+  if (!known->second.fact.valid || !doubt(key, {})) forget_neighbour(key);
+}
+
+void KernelMirror::forget_neighbour(const NeighbourKey& key) {
+  neighbours_.erase(key);
+  facts_changed_ = true;
+  report_in(std::chrono::milliseconds(0));
+}
+
+// False when there are too many doubts already.
+bool KernelMirror::doubt(const NeighbourKey& key, const Doubt& doubt) {
+  if (doubted_.size() >= kDoubtedMax && !doubted_.contains(key)) return false;
+  doubted_[key] = doubt;
+  settle_doubts_later();
+  return true;
+}
+
+// At once, but not more often than the interval allows.
+void KernelMirror::settle_doubts_later() {
+  if (doubted_.empty() || std::exchange(doubt_pending_, true)) return;
+  doubt_timer_.expires_at(std::max(Clock::now(), doubts_settled_ + kDoubtInterval));
+  doubt_timer_.async_wait([this](const asio::error_code& error) {
+    if (error) return;
+    doubt_pending_ = false;
+    settle_doubts();
+    settle_doubts_later();
+  });
+}
+
+void KernelMirror::settle_doubts() {
+  const auto now = doubts_settled_ = Clock::now();
+  int asked = 0;
+  for (auto entry = doubted_.begin(); entry != doubted_.end();) {
+    const NeighbourKey key = entry->first;
+    Doubt& doubt = entry->second;
+    ++entry;
+    if (!doubt.asked && asked < kDoubtsAskedAtOnce) {
+      ask_for(key);
+      doubt = {.asked = true, .until = now + kAnswerTime};
+      ++asked;
+    } else if (doubt.asked && doubt.until <= now) {
+      doubted_.erase(key);
+      forget_neighbour(key);
+    }
+  }
+  discard_answers();
 }
 
 void KernelMirror::settle(const NeighbourKey& key, bool settled) {
@@ -218,11 +290,16 @@ Result<Done> KernelMirror::read_routes() {
 Result<Done> KernelMirror::read_neighbours() {
   auto cache = read_table("neighbours", rtnl_neigh_alloc_cache);
   if (!cache) return cache.error();
-  neighbours_.clear();
+  std::set<NeighbourKey> vanished;
+  for (const auto& [key, state] : neighbours_) vanished.insert(key);
   unsettled_ = wanted_;
-  read_each(cache->get(),
-            [&](nl_object* object) { take_neighbour(as<rtnl_neigh>(object), false); });
-  facts_changed_ = true;
+  read_each(cache->get(), [&](nl_object* object) {
+    const auto state = neighbour_state(as<rtnl_neigh>(object));
+    if (!state) return;
+    vanished.erase(key_of(*state));
+    take_neighbour(*state);
+  });
+  for (const NeighbourKey& key : vanished) lose_neighbour(key);
   return Done{};
 }
 
@@ -273,7 +350,7 @@ void KernelMirror::ask_again_later() {
   });
 }
 
-// The kernel answers only what it refuses, and at once. Of a datagram read in part the rest is gone.
+// The kernel answers only what it refuses, and at once. What is read in part is gone whole.
 void KernelMirror::discard_answers() {
   char part;
   while (::recv(nl_socket_get_fd(requests_.get()), &part, sizeof(part), MSG_DONTWAIT) > 0) {
@@ -294,7 +371,7 @@ void KernelMirror::ask_for(const NeighbourKey& key) {
   header.ndm_state = NUD_NONE;
   header.ndm_flags = NTF_USE;
   const bool wanted = wanted_.contains(key);
-  const int create = wanted ? NLM_F_CREATE : 0;
+  const int create = wanted || doubted_.contains(key) ? NLM_F_CREATE : 0;
   const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWNEIGH, create | NLM_F_REPLACE));
   if (!message) return;
   nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);

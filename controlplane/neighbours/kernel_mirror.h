@@ -8,6 +8,11 @@
 // their events: the kernel does not tell every route that goes (IPv4, when a link goes down), and
 // IPv6 tells multipath routes piecemeal. Lost events (ENOBUFS) lead to reading all of them.
 //
+// The dataplane's packets do not remind the kernel of a neighbour that it has let go (garbage
+// collection, `ip neigh flush`, a link flap), and a client may not ask for us for long. So a valid
+// neighbour that vanishes is doubted first, of up to 4096 at once: the kernel is asked for it (64 a
+// second), and the fact stays until it answers, or for five seconds.
+//
 // One thread: the loop's. Cost: a burst of events leads to one report.
 #pragma once
 
@@ -51,13 +56,24 @@ class KernelMirror {
 
  private:
   using NeighbourKey = std::pair<uint32_t, std::array<uint8_t, 16>>;  // ifindex, address
+  using Clock = std::chrono::steady_clock;
+  struct Doubt {
+    bool asked = false;
+    Clock::time_point until = {};  // once asked: then the fact goes
+  };
 
   static NeighbourKey key_of(uint32_t ifindex, const Address& address);
+  static NeighbourKey key_of(const NeighbourState& state);
   static int on_message(nl_msg* message, void* self);
 
   void wait();
   void drain();
-  void take_neighbour(rtnl_neigh* neighbour, bool gone);
+  void take_neighbour(const NeighbourState& state);
+  void lose_neighbour(const NeighbourKey& key);
+  void forget_neighbour(const NeighbourKey& key);
+  bool doubt(const NeighbourKey& key, const Doubt& doubt);
+  void settle_doubts_later();
+  void settle_doubts();
   void settle(const NeighbourKey& key, bool settled);
   void report_in(std::chrono::milliseconds delay);
   void read_what_is_stale();
@@ -75,8 +91,10 @@ class KernelMirror {
   asio::posix::stream_descriptor events_descriptor_;
   asio::steady_timer report_timer_;
   asio::steady_timer ask_timer_;
+  asio::steady_timer doubt_timer_;
   bool report_pending_ = false;
   bool ask_pending_ = false;
+  bool doubt_pending_ = false;
   bool facts_changed_ = false;
   bool stale_tables_ = false;      // links, addresses, routes
   bool stale_neighbours_ = false;  // events were lost
@@ -86,7 +104,9 @@ class KernelMirror {
   std::vector<RouteFact> routes_;
   std::map<NeighbourKey, NeighbourState> neighbours_;
   std::set<NeighbourKey> wanted_;
-  std::set<NeighbourKey> unsettled_;  // part of wanted_
+  std::set<NeighbourKey> unsettled_;       // part of wanted_
+  std::map<NeighbourKey, Doubt> doubted_;  // of neighbours_, valid
+  Clock::time_point doubts_settled_{};     // last
 };
 
 }  // namespace rota

@@ -107,22 +107,29 @@ std::optional<RouteFact> route_fact(rtnl_route* route) {
   return fact;
 }
 
-std::optional<NeighbourState> neighbour_state(rtnl_neigh* neighbour) {
+std::optional<NeighbourPlace> neighbour_place(rtnl_neigh* neighbour) {
   if (!is_ip(rtnl_neigh_get_family(neighbour))) return std::nullopt;
   const auto address = address_of(rtnl_neigh_get_dst(neighbour));
   if (!address) return std::nullopt;
+  return NeighbourPlace{static_cast<uint32_t>(rtnl_neigh_get_ifindex(neighbour)), *address};
+}
+
+std::optional<NeighbourState> neighbour_state(rtnl_neigh* neighbour) {
+  const auto place = neighbour_place(neighbour);
+  if (!place) return std::nullopt;
   constexpr int kValid = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT;
   const int state = rtnl_neigh_get_state(neighbour);
   if (state == NUD_NOARP) return std::nullopt;  // multicast
   nl_addr* lladdr = rtnl_neigh_get_lladdr(neighbour);
   NeighbourState found;
-  found.fact.ifindex = static_cast<uint32_t>(rtnl_neigh_get_ifindex(neighbour));
-  found.fact.address = *address;
+  found.fact.ifindex = place->ifindex;
+  found.fact.address = place->address;
   found.fact.valid =
       (state & kValid) != 0 && lladdr != nullptr && nl_addr_get_len(lladdr) == sizeof(MacAddress);
   if (found.fact.valid) found.fact.mac = mac_of(lladdr);
   found.settled = (state & (NUD_REACHABLE | NUD_PERMANENT)) != 0;
   found.permanent = (state & NUD_PERMANENT) != 0;
+  found.failed = (state & NUD_FAILED) != 0;
   return found;
 }
 

@@ -28,10 +28,16 @@ struct LinkFact {
   friend bool operator==(const LinkFact&, const LinkFact&) = default;
 };
 
+struct NeighbourPlace {
+  uint32_t ifindex = 0;
+  Address address;
+};
+
 struct NeighbourState {
   NeighbourFact fact;
   bool settled = false;    // the kernel holds it for reachable; it need not be asked to probe
   bool permanent = false;  // by an operator
+  bool failed = false;     // it did not answer; or it was deleted by command, and goes next
 };
 
 std::optional<Address> address_of(nl_addr* address);
@@ -39,5 +45,7 @@ std::optional<LinkFact> link_fact(rtnl_link* link);
 std::optional<HostAddress> host_address(rtnl_addr* address);
 std::optional<RouteFact> route_fact(rtnl_route* route);
 std::optional<NeighbourState> neighbour_state(rtnl_neigh* neighbour);
+// Of any state: one that goes with its link may have become NOARP, as multicast always is.
+std::optional<NeighbourPlace> neighbour_place(rtnl_neigh* neighbour);
 
 }  // namespace rota

@@ -13,6 +13,8 @@ from lab.services import add_service
 @pytest.fixture(scope="module")
 def lab():
     with Lab(backends=2) as lab:
+        for backend in lab.backends:
+            backend.serve_echo(7)
         lab.start()
         yield lab
 
@@ -20,6 +22,74 @@ def lab():
 def neighbour(lab, address):
     """What the balancer's kernel says of one neighbour, with its flags and state."""
     return lab.lb.ip("-d", "neighbour", "show", address).stdout.split()
+
+
+def unresolved(lab):
+    """Packets dropped as the MAC of their next hop was not known."""
+    return sum(int(worker["drops"]["unresolved"])
+               for worker in lab.lb.rota_json("stats")["workers"])
+
+
+class Shell:
+    """An ssh-like connection through the service "echo"."""
+
+    def __init__(self, lab, vip):
+        self.socket = lab.client.connect(vip, 7)
+        self.file = self.socket.makefile("rb")
+        self.file.readline()
+
+    def answers(self):
+        self.socket.sendall(b"still there?\n")
+        return self.file.readline() == b"still there?\n"
+
+    def close(self):
+        self.socket.close()
+
+
+@pytest.fixture
+def shell(lab, request):
+    """A connection of an on-link client, over IPv4 or IPv6."""
+    vip = lab.vip6 if request.param == "ipv6" else lab.vip4
+    add_service(lab, "echo", vip, 7, 7)
+    shell = Shell(lab, vip)
+    assert shell.answers()
+    yield shell
+    shell.close()
+    lab.lb.rota("service", "del", "echo")
+    lab.lb.wait_settled()
+
+
+def flush(lab):
+    for family in ("-4", "-6"):
+        lab.lb.ip(family, "neighbour", "flush", "dev", "out0")
+
+
+def flap(lab):
+    for state in ("down", "up"):
+        lab.lb.ip("link", "set", "out0", state)
+
+
+@pytest.mark.parametrize("shell", ["ipv4", "ipv6"], indirect=True)
+@pytest.mark.parametrize("vanish", [flush, flap])
+def test_replies_find_a_client_that_the_kernel_has_forgotten(lab, shell, vanish):
+    before = unresolved(lab)
+    for _ in range(10):
+        vanish(lab)
+        assert shell.answers()
+    assert unresolved(lab) == before
+
+
+@pytest.mark.parametrize("shell", ["ipv4"], indirect=True)
+def test_a_client_that_does_not_answer_any_more_is_forgotten(lab, shell):
+    before = lab.lb.status()["generation"]
+    lab.client.ip("link", "set", "eth0", "down")
+    flush(lab)
+    try:
+        wait_until(lambda: int(lab.lb.status()["generation"]) > int(before),
+                   "the tables are without the client")
+    finally:
+        lab.client.ip("link", "set", "eth0", "up")
+    assert shell.answers()
 
 
 def test_a_permanent_neighbour_of_the_operator_stays_as_it_is(lab):

@@ -111,6 +111,20 @@ TEST(NeighbourFacts, ForgetTheMacOfOneThatFailed) {
   EXPECT_FALSE(found->fact.valid);
   EXPECT_EQ(found->fact.mac, MacAddress{});
   EXPECT_FALSE(found->settled);
+  EXPECT_TRUE(found->failed);
+}
+
+TEST(NeighbourFacts, TellAPermanentOne) {
+  const char* mac = "02:00:00:00:00:01";
+  EXPECT_TRUE(neighbour_state(neighbour("10.9.0.2", mac, NUD_PERMANENT).get())->permanent);
+  EXPECT_FALSE(neighbour_state(neighbour("10.9.0.2", mac, NUD_REACHABLE).get())->permanent);
+}
+
+TEST(NeighbourFacts, HaveAPlaceWhateverTheirState) {
+  const auto place = neighbour_place(neighbour("10.9.0.2", "02:00:00:00:00:01", NUD_NOARP).get());
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->ifindex, 2u);
+  EXPECT_EQ(place->address, Address::from_ipv4(Be32::from_host(0x0a090002)));
 }
 
 TEST(NeighbourFacts, LeaveOutMulticast) {
