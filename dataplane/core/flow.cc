@@ -91,37 +91,31 @@ void prove(const Scene& scene, FlowTable<Entry>& table, Entry* unproven, uint64_
 template <typename Entry>
 void close(Entry& record) {
   FlowTable<Entry>::set_state(record, FlowState::closing);
+  FlowTable<Entry>::remove_flags(record, flow_flag::kReset);
 }
 
-// Data after the end was announced: it had not ended (a forged RST, a lost FIN).
+// By an RST of the client, or of anybody who knows the client's address and port.
+template <typename Entry>
+void reset(Entry& record) {
+  FlowTable<Entry>::set_state(record, FlowState::closing);
+  FlowTable<Entry>::add_flags(record, flow_flag::kReset);
+}
+
+// It had not ended: what was announced was forged, or lost.
 template <typename Entry>
 void revive(Entry& record) {
   FlowTable<Entry>::set_state(record, FlowState::established);
-  FlowTable<Entry>::remove_flags(record, flow_flag::kClientFin | flow_flag::kBackendFin);
-}
-
-// The backend acknowledges after an RST: it did not believe it.
-template <typename Entry>
-void refute_reset(Entry& record) {
-  FlowTable<Entry>::set_state(record, FlowState::established);
-  FlowTable<Entry>::add_flags(record, flow_flag::kResetRefuted);
-}
-
-template <typename Entry>
-bool both_finished(const Entry& record) {
-  return record.has(flow_flag::kClientFin) && record.has(flow_flag::kBackendFin);
+  FlowTable<Entry>::remove_flags(
+      record, flow_flag::kClientFin | flow_flag::kBackendFin | flow_flag::kReset);
 }
 
 template <typename Entry>
 void follow_tcp(const Packet& packet, const ServiceView& service, Entry& record) {
-  if (packet.tcp_flags & tcp_flag::kRst) {
-    if (!record.has(flow_flag::kResetRefuted)) close(record);
-    return;
-  }
+  if (packet.tcp_flags & tcp_flag::kRst) return reset(record);
   if (packet.tcp_flags & tcp_flag::kFin) {
     FlowTable<Entry>::add_flags(record, flow_flag::kClientFin);
     const bool one_way = service.blob->mode == Mode::dsr;
-    if (one_way || both_finished(record)) close(record);
+    if (one_way || record.has(flow_flag::kBackendFin)) close(record);
     return;
   }
   if (record.state() == FlowState::closing && payload_bytes(packet) > 0) revive(record);
@@ -219,12 +213,12 @@ void apply_to_proven(const Note& note, const Scene& scene, Entry& record) {
   if (note.events & note_event::kReset) return close(record);
   if (note.events & note_event::kFin) {
     FlowTable<Entry>::add_flags(record, flow_flag::kBackendFin);
-    if (both_finished(record)) close(record);
+    if (record.has(flow_flag::kClientFin)) close(record);
     return;
   }
   if (record.state() != FlowState::closing) return;
-  if (note.events & note_event::kData) return revive(record);
-  if ((note.events & note_event::kAlive) && !both_finished(record)) refute_reset(record);
+  const bool challenges = (note.events & note_event::kAlive) && record.has(flow_flag::kReset);
+  if (challenges || (note.events & note_event::kData)) revive(record);
 }
 
 template <typename Entry>
@@ -365,13 +359,11 @@ bool is_routine(const Packet& packet, const Note& note) {
   return packet.protocol == Protocol::udp || (note.events & ~kAlive) == 0;
 }
 
-// A reply tells its flow's owner; what is routine, once a tick. An ACK and data are told apart: an
-// ACK that refutes an RST must not go unheard because data came before it.
+// A reply tells its flow's owner; what is routine, once a tick.
 void note_reply(const Packet& packet, const Scene& scene) {
   Worker& worker = scene.worker;
   Note note = note_of(packet, scene.service_of(packet));
-  if (is_routine(packet, note) &&
-      !worker.note_filter.first_this_tick(packet.hash, note.events, scene.now))
+  if (is_routine(packet, note) && !worker.note_filter.first_this_tick(packet.hash, scene.now))
     return;
   if (packet.owner == worker.index) return apply_note(note, scene.generation, worker, scene.now);
   note.owner = packet.owner;

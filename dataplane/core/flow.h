@@ -11,15 +11,13 @@
 //   TCP, dsr    a second client packet that is no SYN: replies pass us by
 //   UDP         a second client packet
 //
-// What closes a TCP record, which then lives for the closing timeout only, unless data revives it:
-//   both FINs   in dsr the client's
-//   an RST      It may be forged. A backend that believes an RST falls silent; one that does not
-//               answers with a challenge ACK (RFC 5961 3). So in dnat an ACK of the backend revives
-//               the record, and from then on no RST of the client closes it: of several in a row a
-//               backend answers only some. Data revives but refutes nothing: it may have been on
-//               its way when a genuine RST passed. Not to be told from a genuine RST, and so the
-//               end of a flow that then stays idle: one that the backend drops in silence, being
-//               outside its window, and any in dsr, where replies pass us by.
+// What closes a TCP record, which follows its flow nonetheless, and which a SYN then takes anew:
+//   both FINs, or an RST of the backend (in dsr the client's FIN): it lives for the closing timeout
+//   an RST of the client: it may be forged, and a backend that drops it says nothing (RFC 5961 3),
+//   so the record lives on for the established timeout; but where room is short it gives way to
+//   others as if it had been closed
+// Data of either side revives it; and after an RST any ACK of the backend, which did not believe
+// it.
 #pragma once
 
 #include "dataplane/core/generation.h"

@@ -206,13 +206,13 @@ void FlowTable<Entry>::rebind(Entry& entry, uint32_t backend, FlowState state, u
   put(entry.status, static_cast<uint8_t>(state) | flags);
 }
 
-// An empty slot of the bucket, if need be by removing an expired record.
+// An empty slot of the bucket, if need be by removing a record that gives way.
 template <typename Entry>
 Entry* FlowTable<Entry>::vacancy(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts) {
   for (Entry& entry : bucket->slots)
     if (entry.state() == FlowState::empty) return &entry;
   for (Entry& entry : bucket->slots) {
-    if (is_live(entry, now, timeouts.of(entry.key.service))) continue;
+    if (!gives_way(entry, now, timeouts.of(entry.key.service))) continue;
     if (timeouts.on_expired != nullptr && entry.state() != FlowState::unproven)
       timeouts.on_expired(timeouts.context, entry.key.service, entry.backend);
     release(&entry);

@@ -7,7 +7,8 @@
 // Two regions of buckets of four records:
 //   established  a record lies in its primary bucket; in its secondary one only if the primary was
 //                full at insertion; failing that, one other record is displaced to its other
-//                bucket; failing that, it lies in a small stash. A live record is never evicted.
+//                bucket; failing that, it lies in a small stash. A live record is never evicted,
+//                but for one that an RST closed (gives_way()).
 //   unproven     flows without evidence yet; primary or secondary bucket; bounded, with eviction.
 // Each bucket counts the records that call it primary and lie elsewhere: 0, almost always, ends a
 // look-up after one bucket. An IPv4 bucket is one cache line. An IPv6 bucket is two, and the second
@@ -45,8 +46,8 @@ enum class FlowState : uint8_t { empty = 0, unproven, established, closing };
 // What else is known of a flow; share one byte with the state.
 namespace flow_flag {
 inline constexpr uint8_t kStateMask = 0x03;
-inline constexpr uint8_t kAnswered = 0x04;      // the backend answered
-inline constexpr uint8_t kResetRefuted = 0x08;  // the backend lived on after an RST of the client
+inline constexpr uint8_t kAnswered = 0x04;  // the backend answered
+inline constexpr uint8_t kReset = 0x08;     // closing, by an RST of the client: maybe forged
 inline constexpr uint8_t kClientFin = 0x10;
 inline constexpr uint8_t kBackendFin = 0x20;
 inline constexpr uint8_t kImported = 0x40;  // and no packet seen here since
@@ -96,7 +97,7 @@ static_assert(sizeof(FlowBucket<FlowEntry4>) == 64 && sizeof(FlowBucket<FlowEntr
 struct FlowTimeouts {
   std::span<const ServiceTimeouts> services;
   ServiceTimeouts unknown{.established_s = 3600, .closing_s = 60, .unproven_s = 60, .reserved = 0};
-  // Told of each proven record that, expired, gives way to another; may be nullptr.
+  // Told of each proven record that gives way to another; may be nullptr.
   void (*on_expired)(const void* context, uint16_t service, uint32_t backend) = nullptr;
   const void* context = nullptr;
 
@@ -114,14 +115,28 @@ uint16_t idle_s(const Entry& entry, uint16_t now) {
   return static_cast<uint16_t>(now - entry.last);
 }
 
+// How long a record lives without a packet. What only an RST says has ended lives as if it had not:
+// the RST may be forged.
+template <typename Entry>
+uint16_t timeout_s(const Entry& entry, const ServiceTimeouts& timeouts) {
+  const FlowState state = entry.state();
+  if (state == FlowState::established || entry.has(flow_flag::kReset))
+    return timeouts.established_s;
+  return state == FlowState::closing ? timeouts.closing_s : timeouts.unproven_s;
+}
+
 // False for an empty slot and for a record idle longer than its timeout.
 template <typename Entry>
 bool is_live(const Entry& entry, uint16_t now, const ServiceTimeouts& timeouts) {
-  const FlowState state = entry.state();
-  const uint16_t limit_s = state == FlowState::established ? timeouts.established_s
-                           : state == FlowState::closing   ? timeouts.closing_s
-                                                           : timeouts.unproven_s;
-  return state != FlowState::empty && idle_s(entry, now) <= limit_s;
+  return entry.state() != FlowState::empty && idle_s(entry, now) <= timeout_s(entry, timeouts);
+}
+
+// Whether another record may have its place where room is short: it is dead, or an RST closed it
+// and nothing was heard of it for the closing timeout.
+template <typename Entry>
+bool gives_way(const Entry& entry, uint16_t now, const ServiceTimeouts& timeouts) {
+  return !is_live(entry, now, timeouts) ||
+         (entry.has(flow_flag::kReset) && idle_s(entry, now) > timeouts.closing_s);
 }
 
 // A run of buckets, and the places that a key has in it.

@@ -16,14 +16,13 @@
 
 namespace rota {
 
-// Suppresses repeated notes: remembers what was told of which flows this tick.
+// Suppresses repeated notes: remembers of which flows something was told this tick.
 class NoteFilter {
  public:
-  // True the first time a flow (by hash) has these events within one tick; a collision says true
-  // again.
-  bool first_this_tick(uint64_t hash, uint8_t events, uint16_t now) {
+  // True the first time a flow (by hash) asks within one tick; a rare collision says true again.
+  bool first_this_tick(uint64_t hash, uint16_t now) {
     const uint64_t stamp = (hash & ~uint64_t{0xffff}) | now;
-    uint64_t& place = places_[(hash ^ events) % kPlaces];
+    uint64_t& place = places_[hash % kPlaces];
     if (place == stamp) return false;
     place = stamp;
     return true;

@@ -209,8 +209,10 @@ class Pair {
 
   void touch(uint32_t number) {
     if (Entry* entry = find(number)) {
+      Expected& expected = established_.at(number);
+      if (expected.last != now_) expected.status &= uint8_t(~flow_flag::kImported);
+      expected.last = now_;
       table_.touch(*entry, now_);
-      established_.at(number).last = now_;
     }
   }
 
@@ -419,6 +421,30 @@ TYPED_TEST(FlowTableOf, AnUnprovenFloodDisplacesNoEstablishedRecord) {
     EXPECT_EQ(is->last, was.last);
     EXPECT_EQ(is->status, was.status);
   }
+}
+
+TYPED_TEST(FlowTableOf, ARecordThatAnRstClosedGivesWayOnlyWhereRoomIsShortAndNotAtOnce) {
+  using Key = typename TypeParam::Key;
+  OwnTable<TypeParam> own({.established_buckets = 2, .stash_buckets = 1, .unproven_buckets = 2});
+  auto& table = own.table;
+  const auto insert = [&](uint32_t number, uint16_t now) {
+    const Key key = key_of<Key>(number, 3);
+    return table.insert_established(key, table.hash(key), 7, FlowState::established, now,
+                                    kTimeouts);
+  };
+  const Key reset = key_of<Key>(1, 3);
+  TypeParam* record = insert(1, 0);
+  table.set_state(*record, FlowState::closing);
+  table.add_flags(*record, flow_flag::kReset);
+  EXPECT_EQ(table.sweep(5, 10'000, kTimeouts, [](const TypeParam&) {}), 0u);
+  uint32_t next = 2;
+  while (insert(next, 60)) ++next;
+  EXPECT_EQ(table.size(), 12u);
+  EXPECT_NE(table.lookup(reset, table.hash(reset)), nullptr);
+  uint32_t stored = 0;
+  for (uint32_t i = 0; i < 100; ++i) stored += insert(next + i, 61) != nullptr;
+  EXPECT_EQ(stored, 1u);
+  EXPECT_EQ(table.lookup(reset, table.hash(reset)), nullptr);
 }
 
 TYPED_TEST(FlowTableOf, AnAnsweredUnprovenFlowIsNotEvicted) {

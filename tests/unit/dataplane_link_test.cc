@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <fmt/format.h>
 #include <functional>
 #include <gtest/gtest.h>
 #include <set>
@@ -193,7 +194,8 @@ TEST_F(DataplaneLinkTest, LeavesADataplaneOfAnotherVersionAlone) {
   dataplane.greet(0, 0, kLinkVersion + 1);
   until([&] { return changes_ > 0; });
   EXPECT_FALSE(link_.connected());
-  EXPECT_EQ(link_.absence(), "speaks link version 2, this rotad speaks 1");
+  EXPECT_EQ(link_.absence(), fmt::format("speaks link version {}, this rotad speaks {}",
+                                         kLinkVersion + 1, kLinkVersion));
 }
 
 TEST_F(DataplaneLinkTest, SaysWhyThereIsNoDataplaneUntilThereIsOne) {
