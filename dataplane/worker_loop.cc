@@ -174,6 +174,7 @@ void WorkerLoop::add(rte_mbuf* mbuf, uint16_t port, uint8_t flags) {
 
 void WorkerLoop::forward() {
   if (burst_count_ == 0) return;
+  take_notes();  // a client's ACK must not be judged before the SYN-ACK that it answers
   forward_burst({burst_.data(), burst_count_}, *generation_, worker_, now_);
   send_notes();
   for (uint32_t i = 0; i < burst_count_; ++i) carry_out(burst_[i], mbufs_[i]);
