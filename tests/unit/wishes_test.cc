@@ -11,7 +11,7 @@ class Wishes : public testing::Test {
  protected:
   void apply(const Result<Edit>& edit) {
     ASSERT_TRUE(edit) << edit.error().message;
-    model_.apply(*edit);
+    model.apply(*edit);
   }
   const HealthCheck& add(const std::string& protocol, const api::HealthCheck& health) {
     api::AddServiceRequest request;
@@ -19,18 +19,18 @@ class Wishes : public testing::Test {
     request.set_vip("203.0.113.10:53");
     request.set_protocol(protocol);
     *request.mutable_health() = health;
-    apply(add_service(model_, wish_of(request), 0));
-    return model_.find(protocol)->health;
+    apply(add_service(model, wish_of(request), 0));
+    return model.find(protocol)->health;
   }
   const HealthCheck& set(const std::string& name, const api::HealthCheck& health) {
     api::SetServiceRequest request;
     request.set_name(name);
     *request.mutable_health() = health;
-    apply(set_service(model_, wish_of(request)));
-    return model_.find(name)->health;
+    apply(set_service(model, wish_of(request)));
+    return model.find(name)->health;
   }
 
-  Model model_;
+  Model model;
 };
 
 TEST_F(Wishes, AHealthCheckThatIsPartlyFilledLeavesTheRestAsItIs) {
@@ -43,8 +43,8 @@ TEST_F(Wishes, AHealthCheckThatIsPartlyFilledLeavesTheRestAsItIs) {
   api::HealthCheck more_patient;
   more_patient.set_fall(9);
   EXPECT_TRUE(set("tcp", more_patient).enabled);
-  EXPECT_EQ(model_.find("tcp")->health.interval_ms, 5000u);
-  EXPECT_EQ(model_.find("tcp")->health.fall, 9u);
+  EXPECT_EQ(model.find("tcp")->health.interval_ms, 5000u);
+  EXPECT_EQ(model.find("tcp")->health.fall, 9u);
 }
 
 TEST_F(Wishes, AHealthCheckIsSwitchedOffAndOnByName) {
