@@ -34,6 +34,7 @@ PortSet::PortSet(const NodeFile& node, rte_mempool* pool, Quiescence& quiescence
     } catch (const DeviceError& error) {
       throw DeviceError("port " + port.name + " (" + port.device + "): " + error.what());
     }
+    entry.why_down.clear();
     tell_opened(entry);
     if (port.kernel_side) open_kernel_side_of(entry, index);
   }
@@ -69,26 +70,25 @@ bool PortSet::check() {
 bool PortSet::check_entry(Entry& entry) {
   if (entry.open) {
     if (entry.port->ready()) return false;
-    spdlog::warn("port {}: its interface or rotad's program is gone", entry.node.name);
     close(entry);
-    return true;
+    return note_down(entry, "its interface or rotad's program is gone");
   }
-  if (!entry.port->ready()) {
-    tell_waiting(entry);
-    return false;
-  }
+  if (!entry.port->ready()) return note_down(entry, what_it_waits_for(entry));
   return Clock::now() >= entry.next_attempt && try_open(entry);
 }
 
-// Once, and again when it is something else that is missing.
-void PortSet::tell_waiting(Entry& entry) {
+std::string PortSet::what_it_waits_for(const Entry& entry) {
   const std::string& interface = entry.node.device;
-  const std::string missing = find_interface(interface)
-                                  ? "rotad's program"
-                                  : "interface " + interface + ", which is not there";
-  if (missing == entry.waits_for) return;
-  spdlog::info("port {}: waits for {}", entry.node.name, missing);
-  entry.waits_for = missing;
+  return find_interface(interface) ? "waits for rotad's program"
+                                   : "waits for interface " + interface + ", which is not there";
+}
+
+// Logs the reason once, and again when it is another one. True when it is.
+bool PortSet::note_down(Entry& entry, const std::string& why) {
+  if (why == entry.why_down) return false;
+  entry.why_down = why;
+  spdlog::warn("port {}: {}", entry.node.name, why);
+  return true;
 }
 
 bool PortSet::try_open(Entry& entry) {
@@ -97,12 +97,10 @@ bool PortSet::try_open(Entry& entry) {
   } catch (const DeviceError& error) {
     entry.delay = std::clamp(entry.delay * 2, kDelayMin, kDelayMax);
     entry.next_attempt = Clock::now() + entry.delay;
-    spdlog::warn("port {}: {}; next attempt in {} ms", entry.node.name, error.what(),
-                 entry.delay.count());
-    return false;
+    return note_down(entry, error.what());
   }
   entry.delay = milliseconds{0};
-  entry.waits_for.clear();
+  entry.why_down.clear();
   tell_opened(entry);
   publish();
   return true;
@@ -176,8 +174,10 @@ LinkPort PortSet::describe(size_t index) const {
                 .mac = {},
                 .reserved = 0,
                 .name = {},
-                .interface = {}};
+                .interface = {},
+                .why_down = {}};
   entry.node.name.copy(port.name, sizeof(port.name) - 1);
+  entry.why_down.copy(port.why_down, sizeof(port.why_down) - 1);
   if (entry.open) {
     port.mtu = entry.open->facts.mtu;
     port.mac = entry.open->facts.mac;

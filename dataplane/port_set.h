@@ -48,12 +48,13 @@ class PortSet {
     std::optional<KernelSide> kernel_side;
     Clock::time_point next_attempt{};
     std::chrono::milliseconds delay{0};  // before the attempt after the next failure
-    std::string waits_for = {};          // as last told; empty: nothing
+    std::string why_down = "not tried yet";
   };
 
   void open_kernel_side_of(Entry& entry, uint32_t index);
   bool check_entry(Entry& entry);
-  void tell_waiting(Entry& entry);
+  static std::string what_it_waits_for(const Entry& entry);
+  static bool note_down(Entry& entry, const std::string& why);
   bool try_open(Entry& entry);
   void close(Entry& entry);
   void tell_opened(const Entry& entry) const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fmt/format.h>
 
 #include "controlplane/api/traffic.h"
@@ -72,6 +73,8 @@ void fill_ports(const Reconciler& reconciler, api::Status& message) {
                                          [](const LinkPort& other) { return name_of(other); });
     if (known == told.end()) continue;
     port.set_up(reconciler.link().connected() && known->up != 0);
+    port.set_why_down(
+        std::string(known->why_down, strnlen(known->why_down, sizeof(known->why_down))));
     port.set_mac(format_mac(known->mac));
     port.set_mtu(known->mtu);
     if (known->interface[0] != 0)

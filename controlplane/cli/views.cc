@@ -113,7 +113,8 @@ std::vector<std::string> complaints(const api::Status& status) {
                                 status.generation(), dataplane.generation_in_force()));
   for (const auto& port : status.ports()) {
     if (dataplane.connected() && !port.up())
-      wrong.push_back(fmt::format("port {} is down", port.name()));
+      wrong.push_back(fmt::format("port {} is down{}{}", port.name(),
+                                  port.why_down().empty() ? "" : ": ", port.why_down()));
     if (port.steering() != "none" && !port.steering().starts_with("attached"))
       wrong.push_back(fmt::format("port {} has no steering: {}", port.name(), port.steering()));
   }

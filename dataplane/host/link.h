@@ -77,6 +77,7 @@ struct LinkPort {
   uint16_t reserved;
   char name[32];       // from the node file
   char interface[16];  // kernel side's interface name
+  char why_down[256];  // zero-terminated; empty when it is up
 };
 
 // An open file descriptor, closed with its owner.

@@ -41,11 +41,12 @@ def test_a_port_with_fewer_queues_than_its_interface_says_so_and_opens_once_they
                                   for name in INTERFACES])
     dataplane = lab.lb.start_dataplane()
     lab.lb.start_rotad()
-    wait_until(lambda: "port out0: out0 has 2 receive queues, the node file opens 1: say queues: 2, "
-                       "or ethtool -L out0 rx 1" in dataplane.output(),
-               "the dataplane says why the port is not open")
+    refusal = ("out0 has 2 receive queues, the node file opens 1: say queues: 2, or ethtool -L out0 "
+               "rx 1")
+    wait_until(lambda: f"port out0 is down: {refusal}" in lab.lb.rota("status"),
+               "rota status says why the port is not open")
+    assert f"port out0: {refusal}" in dataplane.output()
     assert not any(port["up"] for port in lab.lb.status()["ports"])
-    assert "port out0 is down" in lab.lb.rota("status")
     for interface in INTERFACES:
         # veth with XDP never receives on fewer queues than its peer sends on.
         lab.switch.run("ethtool", "-L", f"lb-{interface}", "tx", 1)
