@@ -52,6 +52,7 @@ void start_eal(const NodeFile& node, bool hugepages, uint64_t dpdk_bytes) {
   arguments = eal_arguments(node, hugepages, (dpdk_bytes >> 20) + 1);
   spdlog::debug("DPDK: {}", fmt::join(arguments, " "));
   std::vector<char*> argv;
+  argv.reserve(arguments.size());
   for (std::string& argument : arguments) argv.push_back(argument.data());
   rte_openlog_stream(stderr);
   if (rte_eal_init(static_cast<int>(argv.size()), argv.data()) < 0)

@@ -24,8 +24,8 @@ rte_ring* create_ring(const char* what, uint32_t from, uint32_t to, uint32_t ele
 
 HandOver::HandOver(uint32_t worker_count)
     : worker_count_(worker_count),
-      packets_(worker_count * worker_count),
-      notes_(worker_count * worker_count) {
+      packets_(size_t{worker_count} * worker_count),
+      notes_(size_t{worker_count} * worker_count) {
   for (uint32_t from = 0; from < worker_count; ++from)
     for (uint32_t to = 0; to < worker_count; ++to) {
       if (from == to) continue;

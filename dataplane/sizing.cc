@@ -196,7 +196,7 @@ void check_cores(const NodeFile& node) {
 }
 
 std::string human_bytes(uint64_t bytes) {
-  if (bytes >= 10 * 1024 * kMegabyte)
+  if (bytes >= 10240 * kMegabyte)
     return fmt::format("{:.1f} GB", static_cast<double>(bytes) / (1024.0 * kMegabyte));
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) / kMegabyte);
 }

@@ -57,8 +57,8 @@ std::string what_it_is(const YAML::Node& node) {
 // One value of the file, with the name by which the operator knows it.
 class Item {
  public:
-  Item(YAML::Node node, std::string name, int line)
-      : node_(std::move(node)), name_(std::move(name)), line_(line) {}
+  Item(const YAML::Node& node, std::string name, int line)
+      : node_(node), name_(std::move(name)), line_(line) {}
 
   bool is_there() const { return node_.IsDefined() && !node_.IsNull(); }
   const std::string& name() const { return name_; }
@@ -104,7 +104,7 @@ class Item {
   }
 
   std::string identifier(size_t length_max) const {
-    const std::string value = text();
+    std::string value = text();
     if (value.empty() || value.size() > length_max || value.front() == '.' ||
         value.find_first_not_of(kNameCharacters) != std::string::npos)
       refuse("a name of 1 to " + std::to_string(length_max) + " letters, digits, '_', '-', '.'");
@@ -283,7 +283,7 @@ void read_vips(const Item& item, NodeFile& node) {
 }
 
 void read_directories(const Item& top, NodeFile& node) {
-  const auto path_or = [&](const char* key, std::string value) {
+  const auto path_or = [&](const char* key, const std::string& value) {
     return top[key].is_there() ? top[key].absolute_path() : value;
   };
   node.run_dir = path_or("run_dir", "/run/rota/" + node.node);

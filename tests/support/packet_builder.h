@@ -258,7 +258,7 @@ inline FrameView check_frame(const Bytes& frame) {
   view.ttl = frame.at(view.l3 + (ipv6 ? 7 : 8));
   while (ipv6 && (view.protocol == 0 || view.protocol == 43 || view.protocol == 60)) {
     view.protocol = frame.at(view.l4);
-    view.l4 += (frame.at(view.l4 + 1) + 1u) * 8;
+    view.l4 += (frame.at(view.l4 + 1) + size_t{1}) * 8;
   }
   uint32_t pseudo = 0;
   if (ipv6) {

@@ -207,6 +207,7 @@ inline Blob routes_blob(const std::vector<NextHop>& next_hops,
 inline Blob root_blob(uint64_t generation, const Digest& endpoints, const Digest& routes,
                       const std::vector<Digest>& services_by_id) {
   std::vector<ServiceRef> refs;
+  refs.reserve(services_by_id.size());
   for (const Digest& digest : services_by_id) refs.push_back({digest});
   SnapshotRoot fixed{};
   fixed.generation = generation;
