@@ -145,18 +145,16 @@ uint32_t WorkerLoop::take_from_kernel() {
 void WorkerLoop::take_notes() {
   for (uint32_t from = 0; from < give_.size(); ++from) {
     if (from == worker_.index) continue;
-    std::array<Note, kBurstMax> notes;
-    const uint32_t count = shared_.hand_over.take(from, worker_.index, notes);
-    for (uint32_t i = 0; i < count; ++i) apply_note(notes[i], *generation_, worker_, now_);
+    const uint32_t count = shared_.hand_over.take(from, worker_.index, notes_);
+    for (uint32_t i = 0; i < count; ++i) apply_note(notes_[i], *generation_, worker_, now_);
   }
 }
 
 // Without a generation nothing is known of the services: the flows wait in the ring.
 uint32_t WorkerLoop::take_imports() {
   if (generation_->root->generation == 0) return 0;
-  std::array<ImportedFlow, kBurstMax> flows;
-  const uint32_t count = imports_.take(flows);
-  for (uint32_t i = 0; i < count; ++i) import_flow(flows[i], *generation_, worker_, now_);
+  const uint32_t count = imports_.take(imported_);
+  for (uint32_t i = 0; i < count; ++i) import_flow(imported_[i], *generation_, worker_, now_);
   return count;
 }
 

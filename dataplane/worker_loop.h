@@ -96,6 +96,9 @@ class WorkerLoop {
   uint32_t burst_count_ = 0;
   std::array<Packet, kBurstMax> burst_;
   std::array<rte_mbuf*, kBurstMax> mbufs_;  // of burst_, by index
+  // Where notes and imports are taken to; local ones would be zeroed each time, mostly for nothing.
+  std::array<Note, kBurstMax> notes_;
+  std::array<ImportedFlow, kBurstMax> imported_;
 
   std::vector<Outbox> send_;  // by port
   std::vector<Outbox> punt_;  // by port
