@@ -71,9 +71,9 @@ bool PortSet::check_entry(Entry& entry) {
   if (entry.open) {
     if (entry.port->ready()) return false;
     close(entry);
-    return note_down(entry, "its interface or rotad's program is gone");
+    return note_down(entry, "its interface or rotad's program is gone", spdlog::level::warn);
   }
-  if (!entry.port->ready()) return note_down(entry, what_it_waits_for(entry));
+  if (!entry.port->ready()) return note_down(entry, what_it_waits_for(entry), spdlog::level::info);
   return Clock::now() >= entry.next_attempt && try_open(entry);
 }
 
@@ -84,10 +84,10 @@ std::string PortSet::what_it_waits_for(const Entry& entry) {
 }
 
 // Logs the reason once, and again when it is another one. True when it is.
-bool PortSet::note_down(Entry& entry, const std::string& why) {
+bool PortSet::note_down(Entry& entry, const std::string& why, spdlog::level::level_enum level) {
   if (why == entry.why_down) return false;
   entry.why_down = why;
-  spdlog::warn("port {}: {}", entry.node.name, why);
+  spdlog::log(level, "port {}: {}", entry.node.name, why);
   return true;
 }
 
@@ -97,7 +97,7 @@ bool PortSet::try_open(Entry& entry) {
   } catch (const DeviceError& error) {
     entry.delay = std::clamp(entry.delay * 2, kDelayMin, kDelayMax);
     entry.next_attempt = Clock::now() + entry.delay;
-    return note_down(entry, error.what());
+    return note_down(entry, error.what(), spdlog::level::warn);
   }
   entry.delay = milliseconds{0};
   entry.why_down.clear();

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <spdlog/common.h>
 #include <string>
 #include <vector>
 
@@ -54,7 +55,7 @@ class PortSet {
   void open_kernel_side_of(Entry& entry, uint32_t index);
   bool check_entry(Entry& entry);
   static std::string what_it_waits_for(const Entry& entry);
-  static bool note_down(Entry& entry, const std::string& why);
+  static bool note_down(Entry& entry, const std::string& why, spdlog::level::level_enum level);
   bool try_open(Entry& entry);
   void close(Entry& entry);
   void tell_opened(const Entry& entry) const;
