@@ -11,6 +11,7 @@ import pytest
 
 from lab import Lab, wait_until
 from lab.services import add_service
+from lab.shell import Shell
 
 
 def add_web(lab):
@@ -56,20 +57,15 @@ class PingWatch:
         return max(0, sent - received - 1)
 
 
-class Login:
-    def __init__(self, lab, address):
-        self.socket = lab.client.connect(address, 22)
-        self.file = self.socket.makefile("rb")
-        assert self.file.readline() == b"lb\n"
-
-    def answers(self):
-        self.socket.sendall(b"ls\n")
-        return self.file.readline() == b"ls\n"
+def log_in(lab, address):
+    login = Shell(lab, address, 22)
+    assert login.greeting == b"lb\n"
+    return login
 
 
 def test_ssh_and_ping_go_on_when_the_dataplane_is_started_first(lab):
     serve_ssh_like(lab)
-    login = Login(lab, "203.0.113.2")
+    login = log_in(lab, "203.0.113.2")
     watches = [PingWatch(lab, address) for address in ("203.0.113.2", "2001:db8::2")]
     lab.lb.write_node_file()
     lab.lb.start_dataplane()
@@ -81,7 +77,7 @@ def test_ssh_and_ping_go_on_when_the_dataplane_is_started_first(lab):
         assert pings(lab, address), address
     assert login.answers()
     assert [watch.lost() for watch in watches] == [0, 0]
-    assert Login(lab, lab.vip4).answers()
+    assert log_in(lab, lab.vip4).answers()
     assert lab.client.ask(f"http://{lab.vip4}/", 3) == {"be1": 3}
 
 

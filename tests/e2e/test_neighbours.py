@@ -8,6 +8,7 @@ import pytest
 
 from lab import Lab, wait_until
 from lab.services import add_service
+from lab.shell import Shell
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +29,6 @@ def unresolved(lab):
     """Packets dropped as the MAC of their next hop was not known."""
     return sum(int(worker["drops"]["unresolved"])
                for worker in lab.lb.rota_json("stats")["workers"])
-
-
-class Shell:
-    """An ssh-like connection through the service "echo"."""
-
-    def __init__(self, lab, vip):
-        self.socket = lab.client.connect(vip, 7)
-        self.file = self.socket.makefile("rb")
-        self.file.readline()
-
-    def answers(self):
-        self.socket.sendall(b"still there?\n")
-        return self.file.readline() == b"still there?\n"
-
-    def close(self):
-        self.socket.close()
 
 
 @pytest.fixture

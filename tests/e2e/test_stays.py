@@ -9,8 +9,7 @@ import pytest
 
 from lab import Lab, wait_until
 from lab.services import add_service
-
-LINE = b"still there?\n"
+from lab.shell import Shell
 
 
 @pytest.fixture(scope="module")
@@ -22,22 +21,6 @@ def lab():
         for name, vip_port, port in (("web", 80, 8080), ("echo", 7, 7)):
             add_service(lab, name, lab.vip4, vip_port, port)
         yield lab
-
-
-class Shell:
-    """An idle, ssh-like connection: says something now and then, and must hear it back."""
-
-    def __init__(self, lab):
-        self.socket = lab.client.connect(lab.vip4, 7)
-        self.file = self.socket.makefile("rb")
-        self.backend = self.file.readline().decode().strip()
-
-    def answers(self):
-        self.socket.sendall(LINE)
-        return self.file.readline() == LINE
-
-    def close(self):
-        self.socket.close()
 
 
 class ResetWatch:
@@ -71,12 +54,12 @@ def endpoint(lab, label, port):
 
 
 def test_a_download_and_an_idle_connection_live_through_churn(lab):
-    shell = Shell(lab)
+    shell = Shell(lab, lab.vip4)
     download = lab.client.download(f"http://{lab.vip4}/slow")
     server = download.backend()
     lab.lb.rota("backend", "drain", "web", endpoint(lab, server, 8080))
-    lab.lb.rota("backend", "drain", "echo", endpoint(lab, shell.backend, 7))
-    others = [b for b in lab.backends if b.label not in (server, shell.backend)]
+    lab.lb.rota("backend", "drain", "echo", endpoint(lab, shell.server, 7))
+    others = [b for b in lab.backends if b.label not in (server, shell.server)]
     for weight in (5, 1, 3):
         lab.lb.rota("backend", "set", "web", f"{others[0].ipv4}:8080", "--weight", str(weight))
         lab.lb.wait_settled()
@@ -86,7 +69,7 @@ def test_a_download_and_an_idle_connection_live_through_churn(lab):
     lab.lb.wait_settled()
     assert shell.answers()
     assert download.intact()
-    for name, label, port in (("web", server, 8080), ("echo", shell.backend, 7)):
+    for name, label, port in (("web", server, 8080), ("echo", shell.server, 7)):
         lab.lb.rota("backend", "enable", name, endpoint(lab, label, port))
     lab.lb.wait_backends("web")
     lab.lb.wait_backends("echo")
@@ -96,7 +79,7 @@ def test_a_download_and_an_idle_connection_live_through_churn(lab):
 def test_connections_live_while_rotad_is_killed_and_started_again(lab):
     program = xdp_program(lab)
     assert program is not None
-    shell = Shell(lab)
+    shell = Shell(lab, lab.vip4)
     download = lab.client.download(f"http://{lab.vip4}/slow")
     download.backend()
     lab.lb.rotad.kill()
@@ -113,15 +96,15 @@ def test_connections_live_while_rotad_is_killed_and_started_again(lab):
 
 
 def test_a_killed_dataplane_lets_no_reset_out_and_takes_its_flows_up_again(lab):
-    shell = Shell(lab)
+    shell = Shell(lab, lab.vip4)
     watch = ResetWatch([lab.client, *lab.backends])
     started = time.monotonic()
     lab.lb.dataplane.kill()
-    shell.socket.sendall(LINE)  # into the void; TCP sends it again
+    shell.say()  # into the void; TCP sends it again
     lab.lb.start_dataplane()
     lab.lb.wait_settled()
     shell.socket.settimeout(10)
-    assert shell.file.readline() == LINE
+    assert shell.hears()
     print(f"the connection was silent for {time.monotonic() - started:.2f} s")
     assert shell.answers()
     assert watch.count() == 0
