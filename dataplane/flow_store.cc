@@ -104,16 +104,14 @@ uint32_t owner_ipv4(const void* context, const FlowKey4& key) {
   const auto& owners = *static_cast<const Owners*>(context);
   const SnapshotService* service = owners.service(key.service);
   if (service == nullptr || !service->address.is_ipv4()) return kNoWorker;
-  return owners.map.owner_of(
-      rss_hash_ipv4(key.client, service->address.ipv4(), key.client_port, service->port));
+  return owners.map.owner_of(*service, key.client, key.client_port);
 }
 
 uint32_t owner_ipv6(const void* context, const FlowKey6& key) {
   const auto& owners = *static_cast<const Owners*>(context);
   const SnapshotService* service = owners.service(key.service);
   if (service == nullptr || service->address.is_ipv4()) return kNoWorker;
-  return owners.map.owner_of(
-      rss_hash_ipv6(key.client, service->address.ipv6(), key.client_port, service->port));
+  return owners.map.owner_of(*service, key.client, key.client_port);
 }
 
 }  // namespace

@@ -83,12 +83,8 @@ inline uint16_t owner_of(const Packet& packet, const Generation& generation,
                          const OwnerMap& owners) {
   const SnapshotService& service = *generation.services[packet.service].blob;
   const ClientPlace client = client_place(packet);
-  const uint32_t hash = packet.is_ipv6()
-                            ? rss_hash_ipv6(load<Ipv6Address>(client.address),
-                                            service.address.ipv6(), client.port, service.port)
-                            : rss_hash_ipv4(load<Be32>(client.address), service.address.ipv4(),
-                                            client.port, service.port);
-  return owners.owner_of(hash);
+  return packet.is_ipv6() ? owners.owner_of(service, load<Ipv6Address>(client.address), client.port)
+                          : owners.owner_of(service, load<Be32>(client.address), client.port);
 }
 
 // Why a new flow is refused before anything is stored or drawn for it, or Drop::none. REQUIRES:

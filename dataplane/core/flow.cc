@@ -261,11 +261,11 @@ void apply_in(const Note& note, const Scene& scene, FlowTable<Entry>& table,
 // --- Imports ---
 
 bool is_ours(const ImportedFlow& flow, const SnapshotService& service, const Worker& worker) {
-  const Address& vip = service.address;
-  const uint32_t hash =
-      vip.is_ipv4() ? rss_hash_ipv4(flow.client.ipv4(), vip.ipv4(), flow.client_port, service.port)
-                    : rss_hash_ipv6(flow.client.ipv6(), vip.ipv6(), flow.client_port, service.port);
-  return worker.owners.owner_of(hash) == worker.index;
+  const OwnerMap& owners = worker.owners;
+  const uint16_t owner = flow.client.is_ipv4()
+                             ? owners.owner_of(service, flow.client.ipv4(), flow.client_port)
+                             : owners.owner_of(service, flow.client.ipv6(), flow.client_port);
+  return owner == worker.index;
 }
 
 bool is_in_time(const ImportedFlow& flow, const ServiceTimeouts& timeouts) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <span>
 
+#include "dataplane/core/snapshot.h"
 #include "dataplane/core/wire.h"
 
 namespace rota {
@@ -33,6 +34,14 @@ struct OwnerMap {
 
   uint16_t owner_of(uint32_t rss_hash) const {
     return static_cast<uint16_t>((rss_hash % kOwnerSlots) % worker_count);
+  }
+  // Of a service's flow. REQUIRES: the service is of the client's family.
+  uint16_t owner_of(const SnapshotService& service, Be32 client, Be16 client_port) const {
+    return owner_of(rss_hash_ipv4(client, service.address.ipv4(), client_port, service.port));
+  }
+  uint16_t owner_of(const SnapshotService& service, const Ipv6Address& client,
+                    Be16 client_port) const {
+    return owner_of(rss_hash_ipv6(client, service.address.ipv6(), client_port, service.port));
   }
 };
 
