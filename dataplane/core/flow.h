@@ -11,7 +11,7 @@
 //   TCP, dsr    a second client packet that is no SYN: replies pass us by
 //   UDP         a second client packet
 //
-// What closes a TCP record, which follows its flow nonetheless, and which a SYN then takes anew:
+// What closes a TCP record. Packets still follow it; a SYN draws a new turn.
 //   both FINs, or an RST of the backend (in dsr the client's FIN): it lives for the closing timeout
 //   an RST of the client: it may be forged, and a backend that drops it says nothing (RFC 5961 3),
 //   so the record lives on for the established timeout; but where room is short it gives way to
