@@ -5,6 +5,7 @@
 // depend on byte order, so everything here works on words as they stand in the packet.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -12,13 +13,11 @@
 
 namespace rota {
 
-// Adds the carries back until 16 bits are left.
+// Adds the carries back until 16 bits are left: of a number plus itself with its halves exchanged,
+// the upper half is the sum of the halves, with the carry of that sum added back.
 constexpr uint16_t checksum_fold(uint64_t sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(sum);
+  const auto half = static_cast<uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+  return static_cast<uint16_t>((half + std::rotl(half, 16)) >> 16);
 }
 
 // Unfolded sum of `bytes` bytes; an odd last byte counts as followed by zero. bytes < 2^32.
