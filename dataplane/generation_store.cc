@@ -140,7 +140,7 @@ bool GenerationStore::add_service(Held& held, uint32_t id, const Digest& digest,
   auto blob = find(digest, BlobKind::service, refusal);
   if (blob == nullptr) return false;
   const auto* service = reinterpret_cast<const SnapshotService*>(blob->mapping.data());
-  held.services[id].blob = service;
+  held.services[id] = ServiceView(*service);
   held.timeouts[id] = service->timeouts;
   held.blobs.push_back(std::move(blob));
   return true;

@@ -38,9 +38,9 @@ Result<ExplainQuestion> question_of(const api::ExplainRequest& request) {
 
 // Clients are expected where the route to them points.
 uint16_t port_of_client(const Generation& generation, const Address& client) {
-  const uint32_t next_hop = client.is_ipv4() ? find_route(generation, client.ipv4(), 0)
+  const NextHop* next_hop = client.is_ipv4() ? find_route(generation, client.ipv4(), 0)
                                              : find_route(generation, client.ipv6(), 0);
-  return next_hop == kNoNextHop ? uint16_t{0} : generation.next_hop(next_hop).port;
+  return next_hop == nullptr ? uint16_t{0} : next_hop->port;
 }
 
 const char* words(Orphan orphan) {

@@ -21,7 +21,7 @@ LiveGeneration::LiveGeneration(const Compiled& compiled, const DataplaneMemory* 
   timeouts_.resize(root.services.count);
   for (const auto& [id, service] : compiled.services) {
     const auto& blob = service->blob->as<SnapshotService>();
-    services_[id] = {&blob, base_of(blob, memory)};
+    services_[id] = ServiceView(blob, base_of(blob, memory));
     timeouts_[id] = blob.timeouts;
   }
   generation_ = {.root = &root,

@@ -39,7 +39,7 @@ void fill_index(std::span<uint16_t> index, const Service& service) {
   std::ranges::fill(index, kIndexEmpty);
   const auto mask = static_cast<uint32_t>(index.size()) - 1;
   for (size_t i = 0; i < service.backends.size(); ++i) {
-    uint32_t place = backend_index_start(service.backends[i].id, mask + 1);
+    uint32_t place = backend_index_start(service.backends[i].id, mask);
     while (index[place] != kIndexEmpty) place = (place + 1) & mask;
     index[place] = static_cast<uint16_t>(i);
   }

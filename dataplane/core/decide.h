@@ -48,12 +48,12 @@ bool starts_anew(const Packet& packet, const Entry& record, const SnapshotBacken
 
 // What becomes of a client's packet. `record` is the flow's record of any age, or nullptr.
 template <typename Entry>
-Decision decide(const Packet& packet, const ServiceView& service, const Entry* record,
-                uint16_t now) {
+inline Decision decide(const Packet& packet, const ServiceView& service, const Entry* record,
+                       uint16_t now) {
   Orphan kind = Orphan::never_seen;
   if (record != nullptr) {
     const SnapshotBackend* backend = service.find_backend(record->backend);
-    const bool live = is_live(*record, now, service.blob->timeouts);
+    const bool live = is_live(*record, now, service.timeouts);
     if (live && backend != nullptr && !starts_anew(packet, *record, *backend))
       return {Choice::follow, kind, backend};
     kind = live ? Orphan::backend_removed : Orphan::expired;
@@ -82,9 +82,9 @@ inline const SnapshotBackend* fallback_of(const ServiceView& service, uint64_t h
 inline uint16_t owner_of(const Packet& packet, const Generation& generation,
                          const OwnerMap& owners) {
   const SnapshotService& service = *generation.services[packet.service].blob;
-  const ClientPlace client = client_place(packet);
-  return packet.is_ipv6() ? owners.owner_of(service, load<Ipv6Address>(client.address), client.port)
-                          : owners.owner_of(service, load<Be32>(client.address), client.port);
+  return packet.is_ipv6()
+             ? owners.owner_of(service, load<Ipv6Address>(packet.client()), packet.client_port)
+             : owners.owner_of(service, load<Be32>(packet.client()), packet.client_port);
 }
 
 // Why a new flow is refused before anything is stored or drawn for it, or Drop::none. REQUIRES:

@@ -54,8 +54,7 @@ void append_ip(Frame& frame, const ExplainQuestion& question) {
 
 Frame frame_of(const ExplainQuestion& question) {
   Frame frame;
-  frame.append(
-      EthernetHeader{.type = Be16::from_host(question.client.is_ipv4() ? kEtherIpv4 : kEtherIpv6)});
+  frame.append(EthernetHeader{.type = question.client.is_ipv4() ? kEtherIpv4 : kEtherIpv6});
   append_ip(frame, question);
   if (question.protocol == Protocol::tcp)
     frame.append(TcpHeader{.source_port = question.client_port,
@@ -70,12 +69,10 @@ Frame frame_of(const ExplainQuestion& question) {
 }
 
 FlowKey4 key4_of(const Packet& packet) {
-  const ClientPlace client = client_place(packet);
-  return {load<Be32>(client.address), client.port, packet.service};
+  return {load<Be32>(packet.client()), packet.client_port, packet.service};
 }
 FlowKey6 key6_of(const Packet& packet) {
-  const ClientPlace client = client_place(packet);
-  return {load<Ipv6Address>(client.address), client.port, packet.service};
+  return {load<Ipv6Address>(packet.client()), packet.client_port, packet.service};
 }
 
 // The flow's owner, and the hash that chooses among its ways.
@@ -144,12 +141,12 @@ void run_stages(Packet& packet, const Generation& generation, const FlowMemoryVi
     find(packet, service, flows, now, answer);
     if (answer.choice != Choice::follow) pick(packet, generation, flows, answer);
     if (!packet.on_its_way()) return;
-    packet.next_hop = answer.backend->next_hop;
+    packet.backend = answer.backend;
   } else {
-    answer.backend = &service.backends()[packet.backend];
+    answer.backend = packet.backend;
   }
   route(alone, generation);
-  if (packet.next_hop != kNoNextHop) answer.next_hop = &generation.next_hop(packet.next_hop);
+  answer.next_hop = packet.next_hop;
   if (packet.on_its_way()) packet.verdict = Verdict::send;
 }
 

@@ -40,29 +40,23 @@ struct Scene {
 // Calls fn(table, key) with the table and key of the packet's family.
 template <typename Fn>
 void with_flow(const Packet& packet, const Worker& worker, Fn&& fn) {
-  const ClientPlace client = client_place(packet);
   if (packet.is_ipv6())
-    fn(*worker.flows6, FlowKey6{load<Ipv6Address>(client.address), client.port, packet.service});
+    fn(*worker.flows6,
+       FlowKey6{load<Ipv6Address>(packet.client()), packet.client_port, packet.service});
   else
-    fn(*worker.flows4, FlowKey4{load<Be32>(client.address), client.port, packet.service});
+    fn(*worker.flows4, FlowKey4{load<Be32>(packet.client()), packet.client_port, packet.service});
 }
 
 uint32_t payload_bytes(const Packet& packet) {
   const uint32_t header_bytes = packet.protocol == Protocol::tcp
-                                    ? load<TcpHeader>(packet.l4()).header_bytes()
+                                    ? view<TcpHeader>(packet.l4()).header_bytes()
                                     : static_cast<uint32_t>(sizeof(UdpHeader));
   return packet.length - packet.l4_offset - header_bytes;
 }
 
-void take(Packet& packet, const ServiceView& service, const SnapshotBackend& backend) {
-  packet.backend = static_cast<uint16_t>(&backend - service.backends().data());
-  packet.next_hop = backend.next_hop;
-}
-
 void take_fallback(Packet& packet, const ServiceView& service) {
-  const SnapshotBackend* backend = fallback_of(service, packet.hash);
-  if (backend == nullptr) return packet.drop_for(Drop::no_backend);
-  take(packet, service, *backend);
+  packet.backend = fallback_of(service, packet.hash);
+  if (packet.backend == nullptr) packet.drop_for(Drop::no_backend);
 }
 
 // --- Records ---
@@ -114,7 +108,7 @@ void follow_tcp(const Packet& packet, const ServiceView& service, Entry& record)
   if (packet.tcp_flags & tcp_flag::kRst) return reset(record);
   if (packet.tcp_flags & tcp_flag::kFin) {
     FlowTable<Entry>::add_flags(record, flow_flag::kClientFin);
-    const bool one_way = service.blob->mode == Mode::dsr;
+    const bool one_way = service.mode == Mode::dsr;
     if (one_way || record.has(flow_flag::kBackendFin)) close(record);
     return;
   }
@@ -126,15 +120,18 @@ template <typename Entry>
 bool proves(const Packet& packet, const ServiceView& service, const Entry& unproven) {
   if (packet.protocol == Protocol::udp) return true;
   if (packet.tcp_flags & (tcp_flag::kSyn | tcp_flag::kRst)) return false;
-  return service.blob->mode == Mode::dsr || unproven.has(flow_flag::kAnswered);
+  return service.mode == Mode::dsr || unproven.has(flow_flag::kAnswered);
 }
 
 template <typename Entry>
 void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* record,
             const SnapshotBackend& backend) {
-  const ServiceView& service = scene.service_of(packet);
-  take(packet, service, backend);
+  packet.backend = &backend;
   table.touch(*record, scene.now);
+  constexpr uint8_t kEnding = tcp_flag::kFin | tcp_flag::kRst;
+  if (record->state() == FlowState::established && (packet.tcp_flags & kEnding) == 0) [[likely]]
+    return;
+  const ServiceView& service = scene.service_of(packet);
   if (record->state() == FlowState::unproven) {
     if (proves(packet, service, *record)) prove(scene, table, record, packet.hash, backend);
   } else if (packet.protocol == Protocol::tcp) {
@@ -149,10 +146,8 @@ void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* 
 bool is_hairpin(const Packet& packet, const Generation& generation) {
   const uint64_t ports = generation.services[packet.service].blob->on_link_ports;
   if (ports == 0) return false;
-  const uint32_t index = find_client_route(packet, generation);
-  if (index == kNoNextHop) return false;
-  const NextHop& way = generation.next_hop(index);
-  return way.on_link && (ports >> way.port & 1);
+  const NextHop* way = find_client_route(packet, generation);
+  return way != nullptr && way->on_link && (ports >> way->port & 1);
 }
 
 // Whose turn it is. A drawn ticket is used: every check came before.
@@ -179,11 +174,10 @@ void open_flow(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
   if (service.blob->scheduler == Scheduler::maglev)
     take_fallback(packet, service);
   else
-    take(packet, service, draw_turn(packet, scene));
-  const SnapshotBackend& backend = service.backends()[packet.backend];
-  table.bind(*record, backend.id);
+    packet.backend = &draw_turn(packet, scene);
+  table.bind(*record, packet.backend->id);
   scene.worker.counters.services[packet.service].new_flows.add(1);
-  scene.counters_of(backend).new_flows.add(1);
+  scene.counters_of(*packet.backend).new_flows.add(1);
 }
 
 void adopt_orphan(Packet& packet, const Scene& scene, Orphan kind) {
@@ -277,7 +271,7 @@ bool is_in_time(const ImportedFlow& flow, const ServiceTimeouts& timeouts) {
 const SnapshotBackend* backend_of(const ImportedFlow& flow, const Scene& scene) {
   if (flow.service >= scene.generation.services.size()) return nullptr;
   const ServiceView& service = scene.generation.services[flow.service];
-  if (service.blob == nullptr || !is_in_time(flow, service.blob->timeouts)) return nullptr;
+  if (service.blob == nullptr || !is_in_time(flow, service.timeouts)) return nullptr;
   if (flow.client.is_ipv4() != service.blob->address.is_ipv4()) return nullptr;
   if (!is_ours(flow, *service.blob, scene.worker)) return nullptr;
   return service.find_backend(flow.backend_id);
@@ -321,23 +315,19 @@ void pick_for_request(Packet& packet, const Scene& scene) {
 void pick_for_error(Packet& packet, const Scene& scene) {
   const ServiceView& service = scene.service_of(packet);
   with_flow(packet, scene.worker, [&](auto& table, const auto& key) {
-    const auto& timeouts = service.blob->timeouts;
+    const auto& timeouts = service.timeouts;
     auto* record = table.find(key, packet.hash, scene.now, timeouts);
     if (record == nullptr) record = table.find_unproven(key, packet.hash, scene.now, timeouts);
-    const auto* backend = record == nullptr ? nullptr : service.find_backend(record->backend);
-    if (backend != nullptr)
-      take(packet, service, *backend);
-    else
-      take_fallback(packet, service);
+    if (record != nullptr) packet.backend = service.find_backend(record->backend);
+    if (packet.backend == nullptr) take_fallback(packet, service);
   });
 }
 
 // What a backend's reply says of its flow.
-Note note_of(const Packet& packet, const ServiceView& service) {
-  const ClientPlace client = client_place(packet);
-  Note note{.client = destination_at(packet.l3(), packet.is_ipv6()),
-            .backend_id = service.backends()[packet.backend].id,
-            .client_port = client.port,
+Note note_of(const Packet& packet) {
+  Note note{.client = address_at(packet.client(), packet.is_ipv6()),
+            .backend_id = packet.backend->id,
+            .client_port = packet.client_port,
             .service = packet.service,
             .ipv6 = packet.is_ipv6()};
   if (packet.protocol == Protocol::udp) {
@@ -362,7 +352,7 @@ bool is_routine(const Packet& packet, const Note& note) {
 // A reply tells its flow's owner; what is routine, once a tick.
 void note_reply(const Packet& packet, const Scene& scene) {
   Worker& worker = scene.worker;
-  Note note = note_of(packet, scene.service_of(packet));
+  Note note = note_of(packet);
   if (is_routine(packet, note) && !worker.note_filter.first_this_tick(packet.hash, scene.now))
     return;
   if (packet.owner == worker.index) return apply_note(note, scene.generation, worker, scene.now);
@@ -375,7 +365,7 @@ void note_reply(const Packet& packet, const Scene& scene) {
 Drop refusal_of_new_flow(const Packet& packet, const Generation& generation) {
   if (generation.services[packet.service].sequence().empty()) return Drop::no_backend;
   if (is_hairpin(packet, generation)) return Drop::hairpin;
-  return is_ttl_used_up(packet, generation) ? Drop::ttl_expired : Drop::none;
+  return is_ttl_used_up(packet) ? Drop::ttl_expired : Drop::none;
 }
 
 void find(Burst burst, const Worker& worker) {
@@ -385,16 +375,12 @@ void find(Burst burst, const Worker& worker) {
 void pick(Burst burst, const Generation& generation, Worker& worker, uint16_t now) {
   const Scene scene{generation, worker, now};
   for_each_on_its_way(burst, [&](Packet& packet) {
-    switch (packet.direction) {
-      case Direction::to_backend:
-        return pick_for_request(packet, scene);
-      case Direction::error_to_backend:
-        return pick_for_error(packet, scene);
-      case Direction::to_client:
-        return note_reply(packet, scene);
-      case Direction::none:
-        return;
-    }
+    if (packet.direction == Direction::to_backend) [[likely]]
+      pick_for_request(packet, scene);
+    else if (packet.direction == Direction::to_client)
+      note_reply(packet, scene);
+    else
+      pick_for_error(packet, scene);
   });
 }
 

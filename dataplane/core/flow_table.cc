@@ -31,7 +31,7 @@ void put_key(FlowEntry6& entry, const FlowKey6& key) {
   auto* words = reinterpret_cast<Word*>(&entry);
   put(words[0], load<uint64_t>(key.client.bytes.data()));
   put(words[1], load<uint64_t>(key.client.bytes.data() + 8));
-  put(reinterpret_cast<HalfWord&>(entry.key.client_port), tail_of(key));
+  put(*reinterpret_cast<HalfWord*>(words + 2), tail_of(key));
 }
 
 template <typename Entry>

@@ -414,12 +414,14 @@ using FlowReader6 = FlowReader<FlowEntry6>;
 inline FlowEntry4* match(FlowBucket<FlowEntry4>& bucket, const FlowKey4& key, uint64_t) {
   const __m256i wanted = _mm256_set1_epi64x(static_cast<int64_t>(word_of(key)));
   const auto* pairs = reinterpret_cast<const __m256i*>(&bucket);
-  const __m256i keys =  // of slots 0, 2, 1, 3
-      _mm256_unpacklo_epi64(_mm256_load_si256(pairs), _mm256_load_si256(pairs + 1));
-  const int found = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(keys, wanted)));
+  const auto equal_words = [&](int pair) {  // one bit each: key and rest of two slots
+    return _mm256_movemask_pd(
+        _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_load_si256(pairs + pair), wanted)));
+  };
+  constexpr int kKeys = 0b01010101;
+  const int found = (equal_words(0) | equal_words(1) << 4) & kKeys;
   if (found == 0) return nullptr;
-  constexpr uint32_t kSlotOf = 0 | 2 << 2 | 1 << 4 | 3 << 6;
-  return &bucket.slots[kSlotOf >> (2 * __builtin_ctz(static_cast<unsigned>(found))) & 3];
+  return &bucket.slots[__builtin_ctz(static_cast<unsigned>(found)) / 2];
 }
 
 constexpr uint16_t tag_of(uint64_t hash) { return static_cast<uint16_t>(hash); }

@@ -19,42 +19,42 @@ void fetch(Burst burst) {
 
 // Flows have one owner; replies need none, only their notes do.
 void own(Burst burst, const Generation& generation, const Worker& worker) {
+  if (worker.owners.worker_count == 1) return;
   for_each_on_its_way(burst, [&](Packet& packet) {
-    packet.owner = worker.index;
-    if (worker.owners.worker_count == 1 || packet.flags & packet_flag::kTakenOver) return;
-    packet.owner = owner_of(packet, generation, worker.owners);
+    packet.owner = packet.flags & packet_flag::kTakenOver
+                       ? worker.index
+                       : owner_of(packet, generation, worker.owners);
     if (packet.owner != worker.index && packet.direction != Direction::to_client)
       packet.verdict = Verdict::hand_over;
   });
 }
 
-void count_sent(const Packet& packet, const Generation& generation, Worker& worker) {
+void count_sent(const Packet& packet, Worker& worker) {
   ServiceCounters& service = worker.counters.services[packet.service];
-  const auto& sent_to = generation.services[packet.service].backends()[packet.backend];
-  BackendCounters& backend = worker.counters.backends[sent_to.slot];
+  BackendCounters& backend = worker.counters.backends[packet.backend->slot];
+  const uint32_t bytes = packet.ip_bytes();
   if (packet.direction == Direction::to_client) {
     service.packets_out.add(1);
-    service.bytes_out.add(packet.counter_bytes);
+    service.bytes_out.add(bytes);
     backend.packets_out.add(1);
-    backend.bytes_out.add(packet.counter_bytes);
+    backend.bytes_out.add(bytes);
     return;
   }
   service.packets_in.add(1);
-  service.bytes_in.add(packet.counter_bytes);
+  service.bytes_in.add(bytes);
   backend.packets_in.add(1);
-  backend.bytes_in.add(packet.counter_bytes);
-  if (packet.flags & packet_flag::kOrphan) {
-    service.orphans.add(1);
-    backend.orphans.add(1);
-  } else if (packet.flags & packet_flag::kStateless) {
-    service.stateless.add(1);
-  }
+  backend.bytes_in.add(bytes);
+  if (!(packet.flags & (packet_flag::kOrphan | packet_flag::kStateless))) [[likely]]
+    return;
+  if (packet.flags & packet_flag::kStateless) return service.stateless.add(1);
+  service.orphans.add(1);
+  backend.orphans.add(1);
 }
 
-void count(Burst burst, const Generation& generation, Worker& worker) {
+void count(Burst burst, Worker& worker) {
   for (const Packet& packet : burst) {
     if (packet.verdict == Verdict::send) {
-      count_sent(packet, generation, worker);
+      count_sent(packet, worker);
     } else if (packet.verdict == Verdict::drop) {
       worker.counters.worker->dropped[static_cast<size_t>(packet.drop)].add(1);
       if (packet.service != 0) worker.counters.services[packet.service].drops.add(1);
@@ -74,7 +74,7 @@ void forward_burst(Burst burst, const Generation& generation, Worker& worker, ui
   pick(burst, generation, worker, now);
   route(burst, generation);
   rewrite(burst, generation);
-  count(burst, generation, worker);
+  count(burst, worker);
 }
 
 }  // namespace rota

@@ -12,27 +12,64 @@
 
 namespace rota {
 
-// A service as the packet path sees it.
-struct ServiceView {
+// A service as the packet path sees it: in one cache line what each of its packets needs.
+struct alignas(64) ServiceView {
   const SnapshotService* blob = nullptr;  // nullptr: no service has this id
   uint64_t base = 0;                      // first ticket of blob's turn sequence
+  ServiceTimeouts timeouts{};
+  Mode mode{};
 
-  std::span<const SnapshotBackend> backends() const {
-    return array_of<SnapshotBackend>(*blob, blob->backends);
-  }
+  ServiceView() = default;
+  // REQUIRES: the blob's arrays lie inside it.
+  explicit ServiceView(const SnapshotService& service, uint64_t first_ticket = 0)
+      : blob(&service),
+        base(first_ticket),
+        timeouts(service.timeouts),
+        mode(service.mode),
+        index_mask_(service.index.count - 1),
+        index_(array_of<uint16_t>(service, service.index).data()),
+        backends_(array_of<SnapshotBackend>(service, service.backends)) {}
+
+  std::span<const SnapshotBackend> backends() const { return backends_; }
   std::span<const uint16_t> sequence() const { return array_of<uint16_t>(*blob, blob->sequence); }
   std::span<const uint16_t> fallback() const { return array_of<uint16_t>(*blob, blob->fallback); }
 
   // nullptr when no backend of this service has the id. Cost: usually one cache line.
   const SnapshotBackend* find_backend(uint32_t id) const {
-    const auto index = array_of<uint16_t>(*blob, blob->index);
-    const auto all = backends();
-    for (uint32_t i = backend_index_start(id, blob->index.count);;
-         i = (i + 1) & (blob->index.count - 1)) {
-      if (index[i] == kIndexEmpty) return nullptr;
-      if (all[index[i]].id == id) return &all[index[i]];
+    for (uint32_t i = backend_index_start(id, index_mask_);; i = (i + 1) & index_mask_) {
+      const uint32_t position = index_[i];
+      if (position == kIndexEmpty) return nullptr;
+      if (backends_[position].id == id) return &backends_[position];
     }
   }
+
+ private:
+  uint32_t index_mask_ = 0;
+  const uint16_t* index_ = nullptr;
+  std::span<const SnapshotBackend> backends_;
+};
+static_assert(sizeof(ServiceView) == 64);
+
+// Who is served. A handful of words, to be kept in registers over a burst.
+class EndpointTable {
+ public:
+  // REQUIRES: the places lie inside the blob, at least one is free, their number is a power of two.
+  explicit EndpointTable(const SnapshotEndpoints& endpoints)
+      : places_(array_of<Endpoint>(endpoints, endpoints.places).data()),
+        mask_(endpoints.places.count - 1) {}
+
+  // nullptr when there is none. Cost: usually one cache line.
+  const Endpoint* find(const EndpointWords& key) const {
+    for (uint32_t i = endpoint_hash(key) & mask_;; i = (i + 1) & mask_) {
+      const Endpoint& place = places_[i];
+      if (words_of(place.key) == key) return &place;
+      if (place.key.kind == EndpointKind::none) return nullptr;
+    }
+  }
+
+ private:
+  const Endpoint* places_;
+  uint32_t mask_;
 };
 
 struct Generation {
@@ -42,20 +79,11 @@ struct Generation {
   const SnapshotEndpoints* endpoints = nullptr;
   const SnapshotRoutes* routes = nullptr;
 
-  // nullptr when there is none. Cost: usually one cache line.
-  const Endpoint* find_endpoint(const EndpointWords& key) const {
-    const auto places = array_of<Endpoint>(*endpoints, endpoints->places);
-    const uint32_t mask = endpoints->places.count - 1;
-    for (uint32_t i = endpoint_hash(key) & mask;; i = (i + 1) & mask) {
-      if (words_of(places[i].key) == key) return &places[i];
-      if (places[i].key.kind == EndpointKind::none) return nullptr;
-    }
-  }
   const Endpoint* find_endpoint(const EndpointKey& key) const {
-    return find_endpoint(words_of(key));
+    return EndpointTable(*endpoints).find(words_of(key));
   }
-  const NextHop& next_hop(uint32_t index) const {
-    return array_of<NextHop>(*routes, routes->next_hops)[index];
+  std::span<const NextHop> next_hops() const {
+    return array_of<NextHop>(*routes, routes->next_hops);
   }
 };
 

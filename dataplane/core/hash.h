@@ -38,11 +38,12 @@ static_assert(sizeof(FlowKey6) == 20);
 
 // The bytes of a key as integers, put together from its members, not read back from memory: keys
 // are made right before their use, and a wide load from narrow stores would wait for them.
-constexpr uint64_t word_of(const FlowKey4& key) {
-  return key.client.raw | uint64_t{key.client_port.raw} << 32 | uint64_t{key.service} << 48;
-}
-constexpr uint32_t tail_of(const FlowKey6& key) {
+template <typename Key>
+constexpr uint32_t tail_of(const Key& key) {
   return key.client_port.raw | uint32_t{key.service} << 16;
+}
+constexpr uint64_t word_of(const FlowKey4& key) {
+  return key.client.raw | uint64_t{tail_of(key)} << 32;
 }
 
 // Secret, random. Whoever looks into a table must hash with the key it was filled with.

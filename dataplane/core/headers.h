@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// Protocol headers as they stand on the wire. Frames are not aligned: read them by load<T>() and
-// write single fields by store() at offsetof(), never through a pointer to the struct.
+// Protocol headers as they stand on the wire. Read them where they are by view<T>(); write single
+// fields by store() at offsetof().
 #pragma once
 
 #include <cstddef>
@@ -12,25 +12,32 @@
 
 namespace rota {
 
-inline constexpr uint16_t kEtherIpv4 = 0x0800;
-inline constexpr uint16_t kEtherIpv6 = 0x86dd;
-inline constexpr uint16_t kEtherVlan = 0x8100;         // IEEE 802.1Q
-inline constexpr uint16_t kEtherServiceVlan = 0x88a8;  // IEEE 802.1ad
+// The header at `at`, whatever its alignment. REQUIRES: sizeof(Header) readable bytes.
+template <typename Header>
+inline const Header& view(const uint8_t* at) {
+  static_assert(alignof(Header) == 1);
+  return *reinterpret_cast<const Header*>(at);
+}
 
-struct EthernetHeader {
+inline constexpr Be16 kEtherIpv4 = Be16::from_host(0x0800);
+inline constexpr Be16 kEtherIpv6 = Be16::from_host(0x86dd);
+inline constexpr Be16 kEtherVlan = Be16::from_host(0x8100);         // IEEE 802.1Q
+inline constexpr Be16 kEtherServiceVlan = Be16::from_host(0x88a8);  // IEEE 802.1ad
+
+struct [[gnu::may_alias]] EthernetHeader {
   MacAddress destination;
   MacAddress source;
   Be16 type;
 };
 static_assert(sizeof(EthernetHeader) == 14);
 
-struct VlanTag {
+struct [[gnu::may_alias]] VlanTag {
   Be16 control;  // priority, and the VLAN in the low 12 bits
   Be16 type;     // of what follows
 };
 static_assert(sizeof(VlanTag) == 4);
 
-struct Ipv4Header {  // RFC 791 3.1
+struct [[gnu::may_alias]] Ipv4Header {  // RFC 791 3.1
   uint8_t version_ihl;
   uint8_t tos;
   Be16 total_length;
@@ -47,7 +54,7 @@ struct Ipv4Header {  // RFC 791 3.1
 static_assert(sizeof(Ipv4Header) == 20);
 inline constexpr uint16_t kIpv4FragmentBits = 0x3fff;  // more fragments, and the offset
 
-struct Ipv6Header {  // RFC 8200 3
+struct [[gnu::may_alias]] Ipv6Header {  // RFC 8200 3
   Be32 version_class_flow;
   Be16 payload_length;
   uint8_t next_header;
@@ -63,7 +70,7 @@ inline constexpr uint8_t kRouting = 43;
 inline constexpr uint8_t kFragmentHeader = 44;
 inline constexpr uint8_t kDestinationOptions = 60;
 
-struct TcpHeader {  // RFC 9293 3.1
+struct [[gnu::may_alias]] TcpHeader {  // RFC 9293 3.1
   Be16 source_port;
   Be16 destination_port;
   Be32 sequence;
@@ -85,7 +92,7 @@ inline constexpr uint8_t kRst = 4;
 inline constexpr uint8_t kAck = 16;
 }  // namespace tcp_flag
 
-struct UdpHeader {  // RFC 768
+struct [[gnu::may_alias]] UdpHeader {  // RFC 768
   Be16 source_port;
   Be16 destination_port;
   Be16 length;
@@ -94,13 +101,13 @@ struct UdpHeader {  // RFC 768
 static_assert(sizeof(UdpHeader) == 8);
 
 // TCP and UDP both start with the two ports.
-struct TransportPorts {
+struct [[gnu::may_alias]] TransportPorts {
   Be16 source;
   Be16 destination;
 };
 static_assert(sizeof(TransportPorts) == 4);
 
-struct IcmpHeader {  // RFC 792, RFC 4443 2.1; an error's quoted packet follows
+struct [[gnu::may_alias]] IcmpHeader {  // RFC 792, RFC 4443 2.1; an error's quoted packet follows
   uint8_t type;
   uint8_t code;
   Be16 checksum;

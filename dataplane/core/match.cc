@@ -10,6 +10,7 @@ namespace {
 
 // What the lookups of one packet found, beside the generation they look in.
 struct SteerTables {
+  const EndpointTable& endpoints;
   const Generation& generation;
   const Endpoint* endpoint = nullptr;
   const SnapshotBackend* backend = nullptr;
@@ -27,7 +28,7 @@ static_assert(ROTA_ENDPOINT_SERVICE == static_cast<int>(rota::EndpointKind::serv
 
 static inline int rota_steer_lookup(void* tables, const rota_steer_key* key, rota_u32* interface) {
   auto& found = *static_cast<rota::SteerTables*>(tables);
-  const auto* endpoint = found.generation.find_endpoint(rota::EndpointWords{
+  const auto* endpoint = found.endpoints.find(rota::EndpointWords{
       .high = key->address.high,
       .low = key->address.low,
       .rest = key->port | rota_u32{key->protocol} << 16 | rota_u32{key->kind} << 24});
@@ -35,7 +36,7 @@ static inline int rota_steer_lookup(void* tables, const rota_steer_key* key, rot
   if (key->kind == ROTA_ENDPOINT_BACKEND) {
     found.backend = found.generation.services[endpoint->service].find_backend(endpoint->backend_id);
     if (found.backend == nullptr) return 0;
-    *interface = found.generation.next_hop(found.backend->next_hop).port;
+    *interface = found.generation.next_hops()[found.backend->next_hop].port;
   }
   if (key->kind != ROTA_ENDPOINT_HOST) found.endpoint = endpoint;
   return 1;
@@ -50,32 +51,36 @@ static_assert(ROTA_SHAPE_TRANSPORT == static_cast<int>(Shape::transport) &&
               ROTA_SHAPE_FRAGMENT == static_cast<int>(Shape::fragment) &&
               ROTA_SHAPE_ICMP_ERROR == static_cast<int>(Shape::icmp_error));
 
-rota_steer_address steer_address(const uint8_t* at, bool ipv6) {
-  if (ipv6) return {load<uint64_t>(at), load<uint64_t>(at + 8)};
+template <bool kIpv6>
+rota_steer_address steer_address(const uint8_t* at) {
+  if (kIpv6) return {load<uint64_t>(at), load<uint64_t>(at + 8)};
   return {0, ROTA_STEER_MAPPED | uint64_t{load<Be32>(at).raw} << 32};
 }
 
+template <bool kIpv6>
 rota_steer_packet steer_packet_of(const Packet& packet) {
-  rota_steer_packet steer{};
-  steer.shape = static_cast<uint8_t>(packet.shape);
-  steer.is_ipv6 = packet.is_ipv6();
-  if (packet.shape == Shape::other) return steer;
-  const bool ipv6 = packet.is_ipv6();
-  steer.source = steer_address(source_in(packet.l3(), ipv6), ipv6);
-  steer.destination = steer_address(destination_in(packet.l3(), ipv6), ipv6);
-  steer.protocol = static_cast<uint8_t>(packet.protocol);
-  steer.interface = packet.port;
-  if (packet.shape == Shape::transport) {
-    const auto ports = load<TransportPorts>(packet.l4());
-    steer.source_port = ports.source.raw;
-    steer.destination_port = ports.destination.raw;
-  }
-  return steer;
+  const TransportPorts ports =
+      packet.shape == Shape::transport ? view<TransportPorts>(packet.l4()) : TransportPorts{};
+  return {.source = steer_address<kIpv6>(source_in(packet.l3(), kIpv6)),
+          .destination = steer_address<kIpv6>(destination_in(packet.l3(), kIpv6)),
+          .source_port = ports.source.raw,
+          .destination_port = ports.destination.raw,
+          .protocol = static_cast<uint8_t>(packet.protocol),
+          .shape = static_cast<uint8_t>(packet.shape),
+          .is_ipv6 = kIpv6,
+          .reserved = 0,
+          .interface = packet.port};
 }
 
-void serve(Packet& packet, Direction direction, const Endpoint& endpoint) {
+// The client's address stands at `client` in the packet.
+void serve(Packet& packet, Direction direction, const Endpoint& endpoint,
+           const Generation& generation, const uint8_t* client, Be16 client_port) {
   packet.direction = direction;
   packet.service = static_cast<uint16_t>(endpoint.service);
+  if (generation.services[packet.service].mode == Mode::dnat)
+    packet.flags |= packet_flag::kTranslated;
+  packet.client_offset = static_cast<uint16_t>(client - packet.data);
+  packet.client_port = client_port;
 }
 
 // An ICMP error towards a VIP is about a packet that left as a service's: it goes to whom it
@@ -83,29 +88,32 @@ void serve(Packet& packet, Direction direction, const Endpoint& endpoint) {
 void match_quote(Packet& packet, const Generation& generation) {
   if (!parse_quote(packet)) return packet.drop_for(Drop::icmp_unmatched);
   const bool ipv6 = packet.is_ipv6();
-  const Address quoted = source_at(packet.data + packet.quote_l3_offset, ipv6);
+  const uint8_t* quote = packet.data + packet.quote_l3_offset;
+  const Address quoted = source_at(quote, ipv6);
   if (quoted != destination_at(packet.l3(), ipv6)) return packet.drop_for(Drop::icmp_unmatched);
-  const auto ports = load<TransportPorts>(packet.data + packet.quote_l4_offset);
+  const auto& ports = view<TransportPorts>(packet.data + packet.quote_l4_offset);
   const EndpointKey key{.address = quoted,
                         .port = ports.source,
                         .protocol = packet.protocol,
                         .kind = EndpointKind::service};
   const Endpoint* endpoint = generation.find_endpoint(key);
   if (endpoint == nullptr) return packet.drop_for(Drop::icmp_unmatched);
-  serve(packet, Direction::error_to_backend, *endpoint);
+  serve(packet, Direction::error_to_backend, *endpoint, generation, destination_in(quote, ipv6),
+        ports.destination);
 }
 
-void match_packet(Packet& packet, const Generation& generation) {
-  SteerTables tables{generation};
-  const rota_steer_packet steer = steer_packet_of(packet);
+template <bool kIpv6>
+void match_ip(Packet& packet, const EndpointTable& endpoints, const Generation& generation) {
+  SteerTables tables{endpoints, generation};
+  const rota_steer_packet steer = steer_packet_of<kIpv6>(packet);
   switch (rota_steer(&tables, &steer)) {
     case ROTA_STEER_SERVICE:
-      return serve(packet, Direction::to_backend, *tables.endpoint);
+      return serve(packet, Direction::to_backend, *tables.endpoint, generation,
+                   source_in(packet.l3(), kIpv6), Be16{steer.source_port});
     case ROTA_STEER_RETURN:
-      serve(packet, Direction::to_client, *tables.endpoint);
-      packet.backend = static_cast<uint16_t>(tables.backend -
-                                             generation.services[packet.service].backends().data());
-      return;
+      packet.backend = tables.backend;
+      return serve(packet, Direction::to_client, *tables.endpoint, generation,
+                   destination_in(packet.l3(), kIpv6), Be16{steer.destination_port});
     case ROTA_STEER_FRAGMENT:
       return packet.drop_for(Drop::fragment);
     case ROTA_STEER_ERROR:
@@ -119,7 +127,15 @@ void match_packet(Packet& packet, const Generation& generation) {
 }  // namespace
 
 void match(Burst burst, const Generation& generation) {
-  for_each_on_its_way(burst, [&](Packet& packet) { match_packet(packet, generation); });
+  const EndpointTable endpoints(*generation.endpoints);
+  for_each_on_its_way(burst, [&](Packet& packet) {
+    if (packet.shape == Shape::other)
+      packet.verdict = Verdict::punt;
+    else if (packet.is_ipv6())
+      match_ip<true>(packet, endpoints, generation);
+    else
+      match_ip<false>(packet, endpoints, generation);
+  });
 }
 
 }  // namespace rota

@@ -50,6 +50,8 @@ inline constexpr uint8_t kNewFlow = 8;       // drew a ticket
 inline constexpr uint8_t kOrphan = 16;       // no record: the consistent fallback decided
 inline constexpr uint8_t kStateless = 32;    // new, but nothing was stored
 inline constexpr uint8_t kIpv4ChecksumBad = 64;  // the port found the IPv4 header checksum wrong
+inline constexpr uint8_t kTranslated = 128;  // of a dnat service: Rota is a router on its way. Of
+                                             // others it is a switch
 }  // namespace packet_flag
 
 struct alignas(64) Packet {
@@ -59,7 +61,6 @@ struct alignas(64) Packet {
   uint16_t l4_offset;  // of the transport header (of the ICMP header for icmp_error)
   uint16_t port;       // index of the port it arrived on
   uint16_t out_port;   // verdict send
-  uint16_t owner;      // verdict hand_over
   Verdict verdict;
   Drop drop;
   Shape shape;
@@ -68,19 +69,23 @@ struct alignas(64) Packet {
   uint8_t tcp_flags;
   uint8_t flags;  // packet_flag
   uint8_t reserved;
-  uint16_t service;          // stable id; 0 = none
-  uint16_t backend;          // position in the service's backends; kNoBackend = none
-  uint32_t next_hop;         // index into the routes' next hops
-  uint32_t counter_bytes;    // IP length, as counted
-  uint64_t hash;             // flow_hash of its key; served packets only
-  uint16_t quote_l3_offset;  // icmp_error: of the quoted packet's headers
+  Be16 client_port;                // served packets only
+  uint16_t service;                // stable id; 0 = none
+  const SnapshotBackend* backend;  // of the service; nullptr = none
+  const NextHop* next_hop;         // nullptr = none
+  uint64_t hash;                   // flow_hash of its key; served packets only
+  uint16_t client_offset;          // of the client's address; served packets only
+  uint16_t quote_l3_offset;        // icmp_error: of the quoted packet's headers
   uint16_t quote_l4_offset;
-  uint32_t reserved1;
+  uint16_t owner;  // verdict hand_over
 
   bool is_ipv6() const { return flags & packet_flag::kIpv6; }
+  bool is_translated() const { return flags & packet_flag::kTranslated; }
   bool on_its_way() const { return verdict == Verdict::none; }
   uint8_t* l3() const { return data + l3_offset; }
   uint8_t* l4() const { return data + l4_offset; }
+  const uint8_t* client() const { return data + client_offset; }
+  uint32_t ip_bytes() const { return length - l3_offset; }
   void drop_for(Drop reason) {
     verdict = Verdict::drop;
     drop = reason;
@@ -98,13 +103,11 @@ void for_each_on_its_way(Burst burst, Fn&& fn) {
     if (packet.on_its_way()) fn(packet);
 }
 
-inline constexpr uint16_t kNoBackend = 0xffff;
 inline constexpr uint32_t kHeadroom = 64;  // bytes a stage may put before the frame
 
 // A packet fresh from a port.
 inline Packet received_packet(uint8_t* data, uint32_t length, uint16_t port, uint8_t flags = 0) {
-  return Packet{
-      .data = data, .length = length, .port = port, .flags = flags, .backend = kNoBackend};
+  return Packet{.data = data, .length = length, .port = port, .flags = flags};
 }
 
 }  // namespace rota

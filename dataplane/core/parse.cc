@@ -15,9 +15,9 @@ struct Transport {
   bool fragment = false;
 };
 
-void parse_tcp(Packet& packet, uint32_t end) {
+inline void parse_tcp(Packet& packet, uint32_t end) {
   if (packet.l4_offset + sizeof(TcpHeader) > end) return packet.drop_for(Drop::truncated);
-  const auto tcp = load<TcpHeader>(packet.l4());
+  const auto& tcp = view<TcpHeader>(packet.l4());
   if (tcp.header_bytes() < sizeof(TcpHeader)) return packet.drop_for(Drop::bad_transport_header);
   if (packet.l4_offset + tcp.header_bytes() > end) return packet.drop_for(Drop::lying_length);
   packet.shape = Shape::transport;
@@ -26,19 +26,20 @@ void parse_tcp(Packet& packet, uint32_t end) {
 
 void parse_udp(Packet& packet, uint32_t end) {
   if (packet.l4_offset + sizeof(UdpHeader) > end) return packet.drop_for(Drop::truncated);
-  const uint32_t bytes = load<UdpHeader>(packet.l4()).length.to_host();
+  const uint32_t bytes = view<UdpHeader>(packet.l4()).length.to_host();
   if (bytes < sizeof(UdpHeader)) return packet.drop_for(Drop::bad_transport_header);
   if (packet.l4_offset + bytes > end) return packet.drop_for(Drop::lying_length);
   packet.shape = Shape::transport;
 }
 
+template <bool kIpv6>
 void parse_icmp(Packet& packet, uint32_t end) {
   if (packet.l4_offset + sizeof(IcmpHeader) > end) return packet.drop_for(Drop::truncated);
-  const uint8_t type = load<IcmpHeader>(packet.l4()).type;
-  const bool error = packet.is_ipv6() ? is_icmpv6_error(type) : is_icmp_error(type);
-  if (error) packet.shape = Shape::icmp_error;
+  const uint8_t type = view<IcmpHeader>(packet.l4()).type;
+  if (kIpv6 ? is_icmpv6_error(type) : is_icmp_error(type)) packet.shape = Shape::icmp_error;
 }
 
+template <bool kIpv6>
 void parse_transport(Packet& packet, const Transport& transport) {
   packet.l4_offset = static_cast<uint16_t>(transport.offset);
   packet.protocol = Protocol{transport.protocol};
@@ -46,10 +47,10 @@ void parse_transport(Packet& packet, const Transport& transport) {
     packet.shape = Shape::fragment;
     return;
   }
-  const Protocol icmp = packet.is_ipv6() ? Protocol::icmpv6 : Protocol::icmp;
   if (packet.protocol == Protocol::tcp) return parse_tcp(packet, packet.length);
   if (packet.protocol == Protocol::udp) return parse_udp(packet, packet.length);
-  if (packet.protocol == icmp) return parse_icmp(packet, packet.length);
+  if (packet.protocol == (kIpv6 ? Protocol::icmpv6 : Protocol::icmp))
+    return parse_icmp<kIpv6>(packet, packet.length);
 }
 
 // Cuts the frame at the end of its IP datagram, or drops it when the datagram claims more.
@@ -59,14 +60,19 @@ bool fit(Packet& packet, uint32_t ip_bytes) {
     return false;
   }
   packet.length = packet.l3_offset + ip_bytes;
-  packet.counter_bytes = ip_bytes;
   return true;
+}
+
+// Of an IPv4 header; almost all have no options.
+bool is_checksum_right(const uint8_t* header, uint32_t header_bytes) {
+  return header_bytes == sizeof(Ipv4Header) ? checksum_full(header, sizeof(Ipv4Header)) == 0
+                                            : checksum_full(header, header_bytes) == 0;
 }
 
 void parse_ipv4(Packet& packet) {
   if (packet.l3_offset + sizeof(Ipv4Header) > packet.length)
     return packet.drop_for(Drop::truncated);
-  const auto ip = load<Ipv4Header>(packet.l3());
+  const auto& ip = view<Ipv4Header>(packet.l3());
   const uint32_t header_bytes = ip.header_bytes();
   const uint32_t total_bytes = ip.total_length.to_host();
   // RFC 1812 5.2.2: version, header length and total length before anything else.
@@ -74,24 +80,28 @@ void parse_ipv4(Packet& packet) {
     return packet.drop_for(Drop::bad_ipv4_header);
   if (!fit(packet, total_bytes)) return;
   if (packet.flags & packet_flag::kIpv4ChecksumBad) return packet.drop_for(Drop::bad_ipv4_checksum);
-  if (!(packet.flags & packet_flag::kIpv4Verified) && checksum_full(packet.l3(), header_bytes) != 0)
+  if (!(packet.flags & packet_flag::kIpv4Verified) && !is_checksum_right(packet.l3(), header_bytes))
     return packet.drop_for(Drop::bad_ipv4_checksum);
-  parse_transport(packet, {.offset = packet.l3_offset + header_bytes,
-                           .protocol = ip.protocol,
-                           .fragment = (ip.fragment.to_host() & kIpv4FragmentBits) != 0});
+  parse_transport<false>(packet, {.offset = packet.l3_offset + header_bytes,
+                                  .protocol = ip.protocol,
+                                  .fragment = (ip.fragment.to_host() & kIpv4FragmentBits) != 0});
+}
+
+bool is_extension(uint8_t kind) {
+  return kind == kHopByHop || kind == kRouting || kind == kDestinationOptions ||
+         kind == kFragmentHeader;
 }
 
 // Walks extension headers (RFC 8200 4) from `offset` on. False: they do not end inside `end`, or
 // there are more than kExtensionHeadersMax.
 bool walk_extensions(const uint8_t* frame, uint32_t end, Transport& transport) {
   for (uint32_t i = 0; i < kExtensionHeadersMax; ++i) {
-    const uint8_t kind = transport.protocol;
-    if (kind == kFragmentHeader) {
-      transport.fragment = true;
-      return transport.offset + 8 <= end;
-    }
-    if (kind != kHopByHop && kind != kRouting && kind != kDestinationOptions) return true;
+    if (!is_extension(transport.protocol)) return true;
     if (transport.offset + 8 > end) return false;
+    if (transport.protocol == kFragmentHeader) {
+      transport.fragment = true;
+      return true;
+    }
     transport.protocol = frame[transport.offset];
     transport.offset += (frame[transport.offset + 1] + 1u) * 8;
     if (transport.offset > end) return false;
@@ -103,30 +113,38 @@ void parse_ipv6(Packet& packet) {
   packet.flags |= packet_flag::kIpv6;
   if (packet.l3_offset + sizeof(Ipv6Header) > packet.length)
     return packet.drop_for(Drop::truncated);
-  const auto ip = load<Ipv6Header>(packet.l3());
+  const auto& ip = view<Ipv6Header>(packet.l3());
   if (ip.version_class_flow.to_host() >> 28 != 6) return packet.drop_for(Drop::bad_ipv6_header);
   if (!fit(packet, ip.payload_length.to_host() + static_cast<uint32_t>(sizeof(Ipv6Header)))) return;
   Transport transport{.offset = packet.l3_offset + static_cast<uint32_t>(sizeof(Ipv6Header)),
                       .protocol = ip.next_header};
-  if (!walk_extensions(packet.data, packet.length, transport))
+  if (is_extension(ip.next_header) && !walk_extensions(packet.data, packet.length, transport))
     return packet.drop_for(Drop::bad_ipv6_header);
-  parse_transport(packet, transport);
+  parse_transport<true>(packet, transport);
 }
 
 bool is_transport(uint8_t protocol) {
   return Protocol{protocol} == Protocol::tcp || Protocol{protocol} == Protocol::udp;
 }
 
+bool is_tag(Be16 type) { return type == kEtherVlan || type == kEtherServiceVlan; }
+
+// Steps over up to two VLAN tags; `type` becomes that of what follows them. False: they do not end
+// inside the frame.
+bool walk_tags(Packet& packet, Be16& type) {
+  for (int tags = 0; tags < 2 && is_tag(type); ++tags) {
+    if (packet.l3_offset + sizeof(VlanTag) > packet.length) return false;
+    type = view<VlanTag>(packet.l3()).type;
+    packet.l3_offset = static_cast<uint16_t>(packet.l3_offset + sizeof(VlanTag));
+  }
+  return true;
+}
+
 void parse_frame(Packet& packet) {
   if (packet.length < sizeof(EthernetHeader)) return packet.drop_for(Drop::truncated);
-  uint16_t type = load<EthernetHeader>(packet.data).type.to_host();
-  uint32_t offset = sizeof(EthernetHeader);
-  for (int tags = 0; tags < 2 && (type == kEtherVlan || type == kEtherServiceVlan); ++tags) {
-    if (offset + sizeof(VlanTag) > packet.length) return packet.drop_for(Drop::truncated);
-    type = load<VlanTag>(packet.data + offset).type.to_host();
-    offset += sizeof(VlanTag);
-  }
-  packet.l3_offset = static_cast<uint16_t>(offset);
+  packet.l3_offset = sizeof(EthernetHeader);
+  Be16 type = view<EthernetHeader>(packet.data).type;
+  if (is_tag(type) && !walk_tags(packet, type)) return packet.drop_for(Drop::truncated);
   if (type == kEtherIpv4) return parse_ipv4(packet);
   if (type == kEtherIpv6) return parse_ipv6(packet);
 }
@@ -140,14 +158,14 @@ bool parse_quote(Packet& packet) {
   Transport transport;
   if (packet.is_ipv6()) {
     if (start + sizeof(Ipv6Header) > packet.length) return false;
-    const auto ip = load<Ipv6Header>(packet.data + start);
+    const auto& ip = view<Ipv6Header>(packet.data + start);
     if (ip.version_class_flow.to_host() >> 28 != 6) return false;
     transport = {.offset = start + static_cast<uint32_t>(sizeof(Ipv6Header)),
                  .protocol = ip.next_header};
     if (!walk_extensions(packet.data, packet.length, transport)) return false;
   } else {
     if (start + sizeof(Ipv4Header) > packet.length) return false;
-    const auto ip = load<Ipv4Header>(packet.data + start);
+    const auto& ip = view<Ipv4Header>(packet.data + start);
     if (ip.version_ihl >> 4 != 4 || ip.header_bytes() < sizeof(Ipv4Header)) return false;
     transport = {.offset = start + ip.header_bytes(),
                  .protocol = ip.protocol,

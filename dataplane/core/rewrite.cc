@@ -12,37 +12,31 @@
 namespace rota {
 namespace {
 
-// An address and port of a packet's source or destination, of the packet's family.
-struct Locator {
-  Address address;
-  Be16 port;
-};
-
 enum class Side { source, destination };
 
 // Replaces an address of the IP header at `l3`, and takes `hops` off its TTL (RFC 1812 5.3.1, RFC
-// 8200 3), with IPv4's header checksum; notes the address in `pseudo`, for checksums that cover it.
-void rewrite_ip(uint8_t* l3, bool ipv6, Side side, const Address& address, uint8_t hops,
-                ChecksumDelta& pseudo) {
-  uint8_t* at = side == Side::source ? source_in(l3, ipv6) : destination_in(l3, ipv6);
-  if (ipv6) {
-    pseudo.replace(load<Ipv6Address>(at), address.ipv6());
+// 8200 3), with IPv4's header checksum. Returns the change of address, for checksums that cover it.
+template <bool kIpv6>
+inline ChecksumDelta rewrite_ip(uint8_t* l3, Side side, const Address& address, uint8_t hops) {
+  ChecksumDelta change;
+  uint8_t* at = side == Side::source ? source_in(l3, kIpv6) : destination_in(l3, kIpv6);
+  if (kIpv6) {
+    change.replace(load<Ipv6Address>(at), address.ipv6());
     store(at, address.ipv6());
     l3[offsetof(Ipv6Header, hop_limit)] -= hops;
-    return;
+    return change;
   }
-  const auto old_address = load<Be32>(at);
-  pseudo.replace(old_address, address.ipv4());
+  change.replace(load<Be32>(at), address.ipv4());
   store(at, address.ipv4());
   uint8_t* ttl_at = l3 + offsetof(Ipv4Header, ttl);  // TTL and protocol are one checksum word
   const auto old_ttl = load<Be16>(ttl_at);
   const Be16 new_ttl{static_cast<uint16_t>(old_ttl.raw - hops)};
   store(ttl_at, new_ttl);
-  ChecksumDelta header;
-  header.replace(old_address, address.ipv4());
+  ChecksumDelta header = change;
   header.replace(old_ttl, new_ttl);
   uint8_t* checksum = l3 + offsetof(Ipv4Header, checksum);
   store(checksum, header.apply(load<Be16>(checksum)));
+  return change;
 }
 
 void replace_port(uint8_t* l4, Side side, Be16 port, ChecksumDelta& delta) {
@@ -60,18 +54,16 @@ void update_udp_checksum(uint8_t* at, const ChecksumDelta& delta) {
   store(at, updated);
 }
 
-void update_transport_checksum(Packet& packet, const ChecksumDelta& delta) {
-  if (packet.protocol == Protocol::udp)
-    return update_udp_checksum(packet.l4() + offsetof(UdpHeader, checksum), delta);
-  uint8_t* at = packet.l4() + offsetof(TcpHeader, checksum);
+template <bool kIpv6>
+inline void rewrite_side(const Packet& packet, Side side, const Address& address, Be16 port) {
+  uint8_t* l4 = packet.l4();
+  const Protocol protocol = packet.protocol;
+  ChecksumDelta delta = rewrite_ip<kIpv6>(packet.l3(), side, address, 1);
+  replace_port(l4, side, port, delta);
+  if (protocol == Protocol::udp)
+    return update_udp_checksum(l4 + offsetof(UdpHeader, checksum), delta);
+  uint8_t* at = l4 + offsetof(TcpHeader, checksum);
   store(at, delta.apply(load<Be16>(at)));
-}
-
-void rewrite_side(Packet& packet, Side side, const Locator& locator) {
-  ChecksumDelta delta;
-  rewrite_ip(packet.l3(), packet.is_ipv6(), side, locator.address, 1, delta);
-  replace_port(packet.l4(), side, locator.port, delta);
-  update_transport_checksum(packet, delta);
 }
 
 // Where the quoted packet's transport checksum stands, or nullptr if the quote ends before it.
@@ -82,15 +74,14 @@ uint8_t* quoted_checksum(Packet& packet) {
   return offset + sizeof(Be16) <= packet.length ? packet.data + offset : nullptr;
 }
 
-void rewrite_error(Packet& packet, const Locator& backend) {
-  const bool ipv6 = packet.is_ipv6();
+template <bool kIpv6>
+void rewrite_error(Packet& packet, const SnapshotBackend& backend) {
   uint8_t* quote = packet.data + packet.quote_l3_offset;
 
   // The ICMP checksum covers the whole quote: note each word of it that changes.
   ChecksumDelta icmp;
   const auto ip_checksum_before = load<Be16>(quote + offsetof(Ipv4Header, checksum));
-  ChecksumDelta quoted;
-  rewrite_ip(quote, ipv6, Side::source, backend.address, 0, quoted);
+  ChecksumDelta quoted = rewrite_ip<kIpv6>(quote, Side::source, backend.address, 0);
   replace_port(packet.data + packet.quote_l4_offset, Side::source, backend.port, quoted);
   if (uint8_t* at = quoted_checksum(packet)) {
     const auto before = load<Be16>(at);
@@ -101,47 +92,57 @@ void rewrite_error(Packet& packet, const Locator& backend) {
     icmp.replace(before, load<Be16>(at));
   }
   icmp.add(quoted);
-  if (!ipv6) icmp.replace(ip_checksum_before, load<Be16>(quote + offsetof(Ipv4Header, checksum)));
+  if (!kIpv6) icmp.replace(ip_checksum_before, load<Be16>(quote + offsetof(Ipv4Header, checksum)));
 
-  ChecksumDelta pseudo;
-  rewrite_ip(packet.l3(), ipv6, Side::destination, backend.address, 1, pseudo);
-  if (ipv6) icmp.add(pseudo);  // RFC 4443 2.3: ICMPv6 covers a pseudo-header, ICMP does not
+  const ChecksumDelta pseudo =
+      rewrite_ip<kIpv6>(packet.l3(), Side::destination, backend.address, 1);
+  if (kIpv6) icmp.add(pseudo);  // RFC 4443 2.3: ICMPv6 covers a pseudo-header, ICMP does not
   uint8_t* at = packet.l4() + offsetof(IcmpHeader, checksum);
   store(at, icmp.apply(load<Be16>(at)));
 }
 
-void rewrite_ethernet(Packet& packet, const NextHop& next_hop) {
-  uint8_t* l3 = packet.l3();
-  const uint32_t ip_bytes = packet.length - packet.l3_offset;
-  const uint32_t header_bytes = sizeof(EthernetHeader) + (next_hop.vlan ? sizeof(VlanTag) : 0);
-  const Be16 type = Be16::from_host(packet.is_ipv6() ? kEtherIpv6 : kEtherIpv4);
+// How a frame starts, and a NextHop too.
+struct MacPair {
+  MacAddress destination;
+  MacAddress source;
+};
+static_assert(offsetof(EthernetHeader, source) == offsetof(MacPair, source) &&
+              offsetof(NextHop, destination) == 0 &&
+              offsetof(NextHop, source) == offsetof(MacPair, source));
 
-  uint8_t* data = l3 - header_bytes;
-  // Field by field: a header put together first would be copied by loads wider than its stores.
-  store(data + offsetof(EthernetHeader, destination), next_hop.destination);
-  store(data + offsetof(EthernetHeader, source), next_hop.source);
-  if (next_hop.vlan) {
-    store(data + offsetof(EthernetHeader, type), Be16::from_host(kEtherVlan));
-    store(data + sizeof(EthernetHeader) + offsetof(VlanTag, control),
-          Be16::from_host(next_hop.vlan));
-  }
-  store(l3 - sizeof(Be16), type);
+// Takes the frame's VLAN tags away, and puts one there if `vlan` is not 0.
+void retag(Packet& packet, uint16_t vlan) {
+  const uint32_t ip_bytes = packet.ip_bytes();
+  const uint32_t header_bytes = sizeof(EthernetHeader) + (vlan ? sizeof(VlanTag) : 0);
+  packet.data = packet.l3() - header_bytes;
+  packet.length = header_bytes + ip_bytes;
   packet.l4_offset = static_cast<uint16_t>(packet.l4_offset - packet.l3_offset + header_bytes);
   packet.l3_offset = static_cast<uint16_t>(header_bytes);
-  packet.data = data;
-  packet.length = ip_bytes + header_bytes;
+  if (vlan != 0) {
+    store(packet.data + offsetof(EthernetHeader, type), kEtherVlan);
+    store(packet.data + sizeof(EthernetHeader) + offsetof(VlanTag, control), Be16::from_host(vlan));
+  }
+  store(packet.l3() - sizeof(Be16), packet.is_ipv6() ? kEtherIpv6 : kEtherIpv4);
 }
 
+void rewrite_ethernet(Packet& packet, const NextHop& next_hop) {
+  if (next_hop.vlan != 0 || packet.l3_offset != sizeof(EthernetHeader)) [[unlikely]]
+    retag(packet, next_hop.vlan);
+  store(packet.data, load<MacPair>(&next_hop));
+}
+
+template <bool kIpv6>
 void translate(Packet& packet, const Generation& generation) {
-  const ServiceView& service = generation.services[packet.service];
-  const SnapshotBackend& backend = service.backends()[packet.backend];
+  const SnapshotBackend& backend = *packet.backend;
   switch (packet.direction) {
     case Direction::to_backend:
-      return rewrite_side(packet, Side::destination, {backend.address, backend.port});
+      return rewrite_side<kIpv6>(packet, Side::destination, backend.address, backend.port);
     case Direction::error_to_backend:
-      return rewrite_error(packet, {backend.address, backend.port});
-    case Direction::to_client:
-      return rewrite_side(packet, Side::source, {service.blob->address, service.blob->port});
+      return rewrite_error<kIpv6>(packet, backend);
+    case Direction::to_client: {
+      const SnapshotService& service = *generation.services[packet.service].blob;
+      return rewrite_side<kIpv6>(packet, Side::source, service.address, service.port);
+    }
     case Direction::none:
       return;
   }
@@ -151,9 +152,11 @@ void translate(Packet& packet, const Generation& generation) {
 
 void rewrite(Burst burst, const Generation& generation) {
   for_each_on_its_way(burst, [&](Packet& packet) {
-    if (is_translated(packet, generation)) translate(packet, generation);
-    rewrite_ethernet(packet, generation.next_hop(packet.next_hop));
+    if (packet.is_translated()) {
+      packet.is_ipv6() ? translate<true>(packet, generation) : translate<false>(packet, generation);
+    }
     packet.verdict = Verdict::send;
+    rewrite_ethernet(packet, *packet.next_hop);
   });
 }
 

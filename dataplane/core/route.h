@@ -12,24 +12,18 @@
 
 namespace rota {
 
-inline constexpr uint32_t kNoNextHop = ~uint32_t{0};
-
-// Index of the next hop towards an address, or kNoNextHop. `hash` picks one of several (ECMP,
+// The next hop towards an address, or nullptr. `hash` picks one of several (ECMP,
 // RFC 2992): the same hash takes the same way. Cost: log2 of the ranges.
-uint32_t find_route(const Generation& generation, Be32 destination, uint64_t hash);
-uint32_t find_route(const Generation& generation, const Ipv6Address& destination, uint64_t hash);
+const NextHop* find_route(const Generation& generation, Be32 destination, uint64_t hash);
+const NextHop* find_route(const Generation& generation, const Ipv6Address& destination,
+                          uint64_t hash);
 
-// Index of the next hop towards the client of a served packet, or kNoNextHop.
-uint32_t find_client_route(const Packet& packet, const Generation& generation);
-
-// dnat: Rota is a router on the packet's way. dsr: it is a switch.
-inline bool is_translated(const Packet& packet, const Generation& generation) {
-  return generation.services[packet.service].blob->mode == Mode::dnat;
-}
+// The next hop towards the client of a served packet, or nullptr.
+const NextHop* find_client_route(const Packet& packet, const Generation& generation);
 
 // Whether the packet would leave with a TTL or hop limit of 0.
-inline bool is_ttl_used_up(const Packet& packet, const Generation& generation) {
-  return is_translated(packet, generation) && ttl_of(packet) <= 1;
+inline bool is_ttl_used_up(const Packet& packet) {
+  return packet.is_translated() && ttl_of(packet) <= 1;
 }
 
 // Finds each packet's way out: next_hop and out_port, or a drop. Towards a backend the next hop is

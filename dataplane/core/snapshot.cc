@@ -84,7 +84,7 @@ SnapshotCheck check_backend(const SnapshotBackend& backend, const SnapshotServic
 // Every backend is found by its id, and every look-up of an unknown id ends.
 SnapshotCheck check_index(const SnapshotService& service) {
   const auto index = array_of<uint16_t>(service, service.index);
-  const ServiceView view{.blob = &service};
+  const ServiceView view(service);
   const auto backends = view.backends();
   if (!std::has_single_bit(index.size()) || index.size() <= backends.size())
     return refuse("size of the backend index", backends.size() + 1, index.size());

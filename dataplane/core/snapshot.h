@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <immintrin.h>
 #include <span>
 #include <string_view>
 
@@ -20,7 +21,7 @@
 
 namespace rota {
 
-inline constexpr uint32_t kSnapshotVersion = 1;
+inline constexpr uint32_t kSnapshotVersion = 2;
 inline constexpr uint32_t kBackendCountMax = 65535;    // of one service
 inline constexpr uint32_t kSequenceLengthMax = 65536;  // turns of one service
 inline constexpr uint32_t kFallbackSizeMax = 1 << 20;  // Maglev rows of one service
@@ -112,8 +113,8 @@ static_assert(sizeof(SnapshotService) == 128);
 inline constexpr uint16_t kIndexEmpty = 0xffff;
 
 // Hash of a backend id into SnapshotService::index; collisions go to the next place, cyclic.
-constexpr uint32_t backend_index_start(uint32_t backend_id, uint32_t index_count) {
-  return (backend_id * 0x9e3779b1u >> 7) & (index_count - 1);
+constexpr uint32_t backend_index_start(uint32_t backend_id, uint32_t index_mask) {
+  return (backend_id * 0x9e3779b1u >> 7) & index_mask;
 }
 
 enum class EndpointKind : uint8_t {
@@ -149,18 +150,19 @@ struct EndpointWords {
   uint64_t high;
   uint64_t low;
   uint32_t rest;
-  friend constexpr bool operator==(const EndpointWords&, const EndpointWords&) = default;
+  friend constexpr bool operator==(const EndpointWords& a, const EndpointWords& b) {
+    return ((a.high ^ b.high) | (a.low ^ b.low) | (a.rest ^ b.rest)) == 0;
+  }
 };
 inline EndpointWords words_of(const EndpointKey& key) {
   return {load<uint64_t>(&key.address.bytes[0]), load<uint64_t>(&key.address.bytes[8]),
           load<uint32_t>(&key.port)};
 }
 
-// Hash of a key into SnapshotEndpoints::places; collisions go to the next place, cyclic.
-constexpr uint32_t endpoint_hash(const EndpointWords& key) {
-  uint64_t hash = (key.high ^ key.rest) * 0x9e3779b97f4a7c15u;
-  hash = (hash ^ (hash >> 32) ^ key.low) * 0xd6e8feb86659fd93u;
-  return static_cast<uint32_t>((hash ^ (hash >> 29)) >> 16);
+// Hash of a key into SnapshotEndpoints::places (CRC-32C); collisions go to the next place, cyclic.
+inline uint32_t endpoint_hash(const EndpointWords& key) {
+  const uint64_t address = _mm_crc32_u64(_mm_crc32_u64(0, key.high), key.low);
+  return _mm_crc32_u32(static_cast<uint32_t>(address), key.rest);
 }
 inline uint32_t endpoint_hash(const EndpointKey& key) { return endpoint_hash(words_of(key)); }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// Addresses, ports and TTL of a packet, read from its headers whichever family they are of.
+// Addresses and TTL of a packet, read from its headers whichever family they are of.
 #pragma once
 
 #include <cstddef>
@@ -34,22 +34,6 @@ inline Address destination_at(const uint8_t* l3, bool ipv6) {
 inline uint8_t ttl_of(const Packet& packet) {
   return packet
       .l3()[packet.is_ipv6() ? offsetof(Ipv6Header, hop_limit) : offsetof(Ipv4Header, ttl)];
-}
-
-// Where the client's address and port stand in a served packet: the source of what it sent, the
-// destination of what is sent to it, the quoted destination of an error about that.
-struct ClientPlace {
-  const uint8_t* address;
-  Be16 port;
-};
-inline ClientPlace client_place(const Packet& packet) {
-  const bool quoted = packet.direction == Direction::error_to_backend;
-  const uint8_t* l3 = packet.data + (quoted ? packet.quote_l3_offset : packet.l3_offset);
-  const auto ports =
-      load<TransportPorts>(packet.data + (quoted ? packet.quote_l4_offset : packet.l4_offset));
-  if (packet.direction == Direction::to_backend)
-    return {source_in(l3, packet.is_ipv6()), ports.source};
-  return {destination_in(l3, packet.is_ipv6()), ports.destination};
 }
 
 }  // namespace rota

@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Wire order as a type: a Be16 or Be32 holds bytes as they stand in a packet and converts only
-// where it is asked to, so a forgotten swap does not compile. Addresses are plain bytes; an IPv4
+// where it is asked to, so a forgotten swap does not compile. Both may lie anywhere in any bytes
+// (packed, may_alias). Addresses are plain bytes; an IPv4
 // address inside a 16-byte Address is IPv4-mapped (RFC 4291 2.5.5.2), which gives every table one
 // key form for both families.
 #pragma once
@@ -16,7 +17,7 @@ namespace rota {
 
 static_assert(std::endian::native == std::endian::little, "wire order conversions assume this");
 
-struct Be16 {
+struct [[gnu::packed, gnu::may_alias]] Be16 {
   uint16_t raw = 0;
 
   static constexpr Be16 from_host(uint16_t host) { return Be16{__builtin_bswap16(host)}; }
@@ -24,7 +25,7 @@ struct Be16 {
   friend constexpr bool operator==(Be16, Be16) = default;
 };
 
-struct Be32 {
+struct [[gnu::packed, gnu::may_alias]] Be32 {
   uint32_t raw = 0;
 
   static constexpr Be32 from_host(uint32_t host) { return Be32{__builtin_bswap32(host)}; }
@@ -85,7 +86,7 @@ struct Address {
   static constexpr uint32_t kIpv4Mapped = 0xffff0000;  // bytes 8 to 11: 00 00 ff ff
 };
 
-static_assert(sizeof(Be16) == 2 && sizeof(Be32) == 4);
+static_assert(sizeof(Be16) == 2 && sizeof(Be32) == 4 && alignof(Be32) == 1);
 static_assert(sizeof(MacAddress) == 6 && alignof(MacAddress) == 1);
 static_assert(sizeof(Ipv6Address) == 16 && sizeof(Address) == 16 && alignof(Address) == 1);
 

@@ -67,7 +67,7 @@ inline std::vector<rota_endpoint_entry> steer_entries(BuiltGeneration& generatio
     rota_endpoint_entry entry{.key = load<rota_endpoint_key>(&endpoint.key), .value = {}};
     if (endpoint.key.kind == EndpointKind::backend) {
       const auto* backend = tables.services[endpoint.service].find_backend(endpoint.backend_id);
-      entry.value.interface = tables.next_hop(backend->next_hop).port;
+      entry.value.interface = tables.next_hops()[backend->next_hop].port;
     }
     entries.push_back(entry);
   }

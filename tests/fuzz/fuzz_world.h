@@ -120,7 +120,7 @@ class FuzzWorld {
     WorkerCounters& counters = *worker.counters.worker;
     require((packet.verdict == Verdict::drop) == (packet.drop != Drop::none),
             "a drop, and only a drop, has a reason");
-    if (packet.backend != kNoBackend) require_known(packet, generation);
+    if (packet.backend != nullptr) require_known(packet, generation);
     switch (packet.verdict) {
       case Verdict::send:
         require_whole(packet);
@@ -140,15 +140,19 @@ class FuzzWorld {
     const uint32_t ip_bytes = packet.is_ipv6() ? 40 : 20;
     require(packet.length >= 14 + ip_bytes + 8, "what is sent has its headers");
     require(packet.out_port < limits().port_count, "what is sent has a port");
-    require(packet.backend != kNoBackend, "what is sent has a backend");
+    require(packet.backend != nullptr, "what is sent has a backend");
+  }
+  template <typename T>
+  static bool is_one_of(const T* element, std::span<const T> all) {
+    return element >= all.data() && element < all.data() + all.size();
   }
   // The memory of tables and counters is larger than they are: no sanitizer sees a step too far.
   static void require_known(const Packet& packet, const Generation& generation) {
     require(packet.service != 0 && packet.service < generation.services.size(), "a known service");
     const auto backends = generation.services[packet.service].backends();
-    require(packet.backend < backends.size(), "a known backend");
-    require(backends[packet.backend].slot < limits().backend_count, "a backend with counters");
-    require(packet.next_hop == kNoNextHop || packet.next_hop < generation.routes->next_hops.count,
+    require(is_one_of(packet.backend, backends), "a known backend");
+    require(packet.backend->slot < limits().backend_count, "a backend with counters");
+    require(packet.next_hop == nullptr || is_one_of(packet.next_hop, generation.next_hops()),
             "a known next hop");
   }
 

@@ -163,7 +163,7 @@ void run_service(const InputBlob& blob) {
   const auto& service = blob.as<SnapshotService>();
   Tables tables(built());
   std::fill(tables.services.begin(), tables.services.end(), ServiceView{});
-  tables.services[service.id].blob = &service;
+  tables.services[service.id] = ServiceView(service);
   tables.timeouts[service.id] = service.timeouts;
   Blob endpoints = endpoints_blob({spec_of(service)});
   tables.generation.endpoints = &endpoints.as<SnapshotEndpoints>();

@@ -180,14 +180,11 @@ class Shell {
       parse(alone);
       match(alone, world_.generation());
       if (!packet.on_its_way()) continue;
-      const ClientPlace client = client_place(packet);
-      const Address address = packet.is_ipv6()
-                                  ? Address::from_ipv6(load<Ipv6Address>(client.address))
-                                  : Address::from_ipv4(load<Be32>(client.address));
-      const FlowKey6 flow{address.ipv6(), client.port, packet.service};
+      const Address client = address_at(packet.client(), packet.is_ipv6());
+      const FlowKey6 flow{client.ipv6(), packet.client_port, packet.service};
       if (packet.direction == Direction::to_backend &&
           std::find(ended.begin(), ended.end(), flow) == ended.end())
-        backends.back() = settled_backend(packet, address, client.port, worker);
+        backends.back() = settled_backend(packet, client, packet.client_port, worker);
       if (packet.tcp_flags & (kRst | kFin)) ended.push_back(flow);
     }
     return backends;
@@ -195,7 +192,7 @@ class Shell {
   uint32_t settled_backend(const Packet& packet, const Address& client, Be16 port, Worker& worker) {
     const ServiceView& service = world_.generation().services[packet.service];
     const auto in = [&](auto& table, const auto& key) -> uint32_t {
-      const auto* record = table.find(key, table.hash(key), world_.now, service.blob->timeouts);
+      const auto* record = table.find(key, table.hash(key), world_.now, service.timeouts);
       if (record == nullptr || record->state() != FlowState::established) return 0;
       const SnapshotBackend* backend = service.find_backend(record->backend);
       return backend == nullptr || backend->state == BackendState::down ? 0 : backend->id;
@@ -205,9 +202,8 @@ class Shell {
   }
   void expect_settled_flow_stays(const Packet& packet, uint32_t backend_id) {
     if (backend_id == 0 || packet.verdict == Verdict::hand_over) return;
-    ASSERT_NE(packet.backend, kNoBackend);
-    const auto backends = world_.generation().services[packet.service].backends();
-    EXPECT_EQ(backends[packet.backend].id, backend_id) << "an established flow moved";
+    ASSERT_NE(packet.backend, nullptr);
+    EXPECT_EQ(packet.backend->id, backend_id) << "an established flow moved";
     EXPECT_FALSE(packet.flags & (packet_flag::kNewFlow | packet_flag::kOrphan));
     ++settled_packets;
   }

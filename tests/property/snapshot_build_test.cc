@@ -75,7 +75,7 @@ Address neighbour_of(const Address& address, int step) {
   return other;
 }
 
-uint32_t route_of(const Generation& generation, const Address& address) {
+const NextHop* route_of(const Generation& generation, const Address& address) {
   return address.is_ipv4() ? find_route(generation, address.ipv4(), 0)
                            : find_route(generation, address.ipv6(), 0);
 }
@@ -93,17 +93,18 @@ TEST(SnapshotBuild, RangesAgreeWithTheLongestPrefixFoundByLookingAtAll) {
       for (const int step : {-1, 0, 1}) probes.push_back(neighbour_of(fact.prefix, step));
     for (const Address& probe : probes) {
       const RouteFact* best = best_route(world.facts.routes, probe);
-      const uint32_t found = route_of(loaded.generation(), probe);
+      const NextHop* found = route_of(loaded.generation(), probe);
       if (best == nullptr || best->type == RouteFact::Type::blackhole) {
-        ASSERT_EQ(found, kNoNextHop) << format_address(probe);
+        ASSERT_EQ(found, nullptr) << format_address(probe);
         continue;
       }
-      ASSERT_NE(found, kNoNextHop) << format_address(probe);
+      ASSERT_NE(found, nullptr) << format_address(probe);
       const NextHopKey expected{.port = static_cast<uint16_t>(best->hops[0].ifindex == 10 ? 0 : 1),
                                 .vlan = 0,
                                 .neighbour = *best->hops[0].gateway,
                                 .on_link = false};
-      ASSERT_EQ(world.saved.next_hops.at(found), expected) << format_address(probe);
+      const auto index = static_cast<uint32_t>(found - loaded.generation().next_hops().data());
+      ASSERT_EQ(world.saved.next_hops.at(index), expected) << format_address(probe);
     }
   }
 }

@@ -46,7 +46,7 @@ class Loaded {
     services_.resize(count);
     timeouts_.resize(count);
     for (const auto& [id, service] : compiled.services) {
-      services_[id].blob = &service->blob->as<SnapshotService>();
+      services_[id] = ServiceView(service->blob->as<SnapshotService>());
       timeouts_[id] = services_[id].blob->timeouts;
     }
     generation_.services = services_;

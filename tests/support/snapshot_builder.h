@@ -108,7 +108,7 @@ inline Blob service_blob(const ServiceSpec& spec) {
   std::vector<uint16_t> index(std::bit_ceil(backends.size() * 2 + 1), kIndexEmpty);
   const auto size = static_cast<uint32_t>(index.size());
   for (size_t b = 0; b < backends.size(); ++b) {
-    uint32_t i = backend_index_start(backends[b].id, size);
+    uint32_t i = backend_index_start(backends[b].id, size - 1);
     while (index[i] != kIndexEmpty) i = (i + 1) & (size - 1);
     index[i] = static_cast<uint16_t>(b);
   }
@@ -237,7 +237,7 @@ class BuiltGeneration {
     views_.resize(id_max + 1u);
     timeouts_.resize(id_max + 1u);
     for (auto& [id, blob] : services_) {
-      views_[id].blob = &blob.as<SnapshotService>();
+      views_[id] = ServiceView(blob.as<SnapshotService>());
       timeouts_[id] = views_[id].blob->timeouts;
     }
     generation_ = {.root = &root_.as<SnapshotRoot>(),

@@ -23,8 +23,8 @@ struct Outcome {
   uint16_t out_port;
   uint16_t owner;
   uint8_t flags;
-  uint16_t backend;
-  Bytes frame;  // as it leaves
+  const SnapshotBackend* backend;  // nullptr = none
+  Bytes frame;                     // as it leaves
 };
 
 // Zeroed memory, page aligned, on huge pages where the kernel gives them.

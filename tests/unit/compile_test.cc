@@ -371,9 +371,9 @@ TEST_F(CompileTest, SeveralWaysToOnePrefixAreTakenByWeight) {
   const Loaded loaded(compiled);
   std::map<uint16_t, int> ports;
   for (uint64_t i = 0; i < 3000; ++i) {
-    const uint32_t hop = find_route(loaded.generation(), address("192.0.2.5").ipv4(), i << 32);
-    ASSERT_NE(hop, kNoNextHop);
-    ++ports[loaded.generation().next_hop(hop).port];
+    const NextHop* hop = find_route(loaded.generation(), address("192.0.2.5").ipv4(), i << 32);
+    ASSERT_NE(hop, nullptr);
+    ++ports[hop->port];
   }
   EXPECT_EQ(ports[0], 2000);
   EXPECT_EQ(ports[1], 1000);
@@ -386,7 +386,7 @@ TEST_F(CompileTest, AClientOnLinkIsReachedByItsOwnMacAndUnknownOnesAreUnresolved
   compile();
   const Loaded loaded(compiled);
   const auto to = [&](const char* text) -> const NextHop& {
-    return loaded.generation().next_hop(find_route(loaded.generation(), address(text).ipv4(), 0));
+    return *find_route(loaded.generation(), address(text).ipv4(), 0);
   };
   EXPECT_EQ(to("198.51.100.77").destination, mac(77));
   EXPECT_EQ(to("198.51.100.77").on_link, 1);

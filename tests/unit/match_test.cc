@@ -57,8 +57,7 @@ class Match : public testing::Test {
     parse({&packet, 1});
     match({&packet, 1}, built->get());
     Found found{packet.verdict, packet.drop, packet.direction, packet.service, 0};
-    if (packet.backend != kNoBackend)
-      found.backend_id = built->get().services[packet.service].backends()[packet.backend].id;
+    if (packet.backend != nullptr) found.backend_id = packet.backend->id;
     return found;
   }
 
