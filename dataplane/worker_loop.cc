@@ -106,7 +106,8 @@ void WorkerLoop::do_errand(rte_mbuf* mbuf) {
   const uint16_t port = mbuf->port;
   switch (errand_of(mbuf)) {
     case Errand::forward:
-      return add(mbuf, port, packet_flag::kTakenOver);
+      mbufs_[burst_count_] = mbuf;
+      return make_packet(burst_count_++, port, packet_flag::kTakenOver);
     case Errand::send:
       return send(mbuf, port);
     case Errand::punt:
@@ -117,12 +118,12 @@ void WorkerLoop::do_errand(rte_mbuf* mbuf) {
 uint32_t WorkerLoop::receive() {
   uint32_t received = 0;
   for (const PortQueue& from : mine_->receive) {
-    std::array<rte_mbuf*, kBurstMax> packets;
     const uint16_t count =
-        rte_eth_rx_burst(from.queue.ethdev, from.queue.index, packets.data(), kBurstMax);
+        rte_eth_rx_burst(from.queue.ethdev, from.queue.index, mbufs_.data(), kBurstMax);
     if (count == 0) continue;
     worker_.counters.worker->received.add(count);
-    for (uint32_t i = 0; i < count; ++i) add(packets[i], from.port, 0);
+    for (uint32_t i = 0; i < count; ++i) make_packet(i, from.port, 0);
+    burst_count_ = count;
     forward();
     received += count;
   }
@@ -160,14 +161,14 @@ uint32_t WorkerLoop::take_imports() {
 
 // --- What becomes of it ---
 
-void WorkerLoop::add(rte_mbuf* mbuf, uint16_t port, uint8_t flags) {
+inline void WorkerLoop::make_packet(uint32_t i, uint16_t port, uint8_t flags) {
+  rte_mbuf* mbuf = mbufs_[i];
   // A packet in pieces that do not fit into one is judged by its first: too short for its headers.
-  if (mbuf->nb_segs > 1) rte_pktmbuf_linearize(mbuf);
+  if (mbuf->nb_segs > 1) [[unlikely]]
+    rte_pktmbuf_linearize(mbuf);
   // Made in its place: copied there by wide loads, it would wait for the narrow stores before them.
-  new (&burst_[burst_count_])
-      Packet(received_packet(rte_pktmbuf_mtod(mbuf, uint8_t*), mbuf->data_len, port,
-                             static_cast<uint8_t>(flags | checksum_flags(mbuf))));
-  mbufs_[burst_count_++] = mbuf;
+  new (&burst_[i]) Packet(received_packet(rte_pktmbuf_mtod(mbuf, uint8_t*), mbuf->data_len, port,
+                                          static_cast<uint8_t>(flags | checksum_flags(mbuf))));
 }
 
 void WorkerLoop::forward() {
@@ -179,13 +180,13 @@ void WorkerLoop::forward() {
   burst_count_ = 0;
 }
 
-void WorkerLoop::carry_out(const Packet& packet, rte_mbuf* mbuf) {
+inline void WorkerLoop::carry_out(const Packet& packet, rte_mbuf* mbuf) {
   switch (packet.verdict) {
-    case Verdict::send:
-      mbuf->data_off = static_cast<uint16_t>(packet.data - static_cast<uint8_t*>(mbuf->buf_addr));
-      mbuf->data_len = static_cast<uint16_t>(packet.length);
-      mbuf->pkt_len = packet.length;
-      return send(mbuf, packet.out_port);
+    [[likely]] case Verdict::send : mbuf->data_off =
+        static_cast<uint16_t>(packet.data - static_cast<uint8_t*>(mbuf->buf_addr));
+    mbuf->data_len = static_cast<uint16_t>(packet.length);
+    mbuf->pkt_len = packet.length;
+    return send(mbuf, packet.out_port);
     case Verdict::punt:
       return punt(mbuf, packet.port);
     case Verdict::hand_over:
@@ -206,7 +207,7 @@ void WorkerLoop::send_notes() {
 
 // --- Where it goes ---
 
-void WorkerLoop::send(rte_mbuf* mbuf, uint16_t port) {
+inline void WorkerLoop::send(rte_mbuf* mbuf, uint16_t port) {
   const Way& way = mine_->send[port];
   if (way.worker == Way::kClosed) return drop(mbuf, Drop::port_closed);
   if (way.worker != worker_.index) return give(mbuf, way.worker, Errand::send, port);

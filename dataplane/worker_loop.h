@@ -60,7 +60,7 @@ class WorkerLoop {
   void sweep_some(uint64_t cycles);
   void report(uint64_t started, uint32_t moved);
 
-  void add(rte_mbuf* mbuf, uint16_t port, uint8_t flags);
+  void make_packet(uint32_t i, uint16_t port, uint8_t flags);  // burst_[i] of mbufs_[i]
   void forward();
   void carry_out(const Packet& packet, rte_mbuf* mbuf);
   void send_notes();
