@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "dataplane/core/wire.h"
 
@@ -38,6 +39,16 @@ inline uint64_t checksum_sum(const void* from, size_t bytes) {
 // right checksum the result is 0.
 inline uint16_t checksum_full(const void* from, size_t bytes) {
   return static_cast<uint16_t>(~checksum_fold(checksum_sum(from, bytes)));
+}
+
+// The same of a number of words that is known when compiling: straight additions.
+template <size_t kWords>
+inline uint16_t checksum_full_of_words(const void* from) {
+  const auto* at = static_cast<const uint8_t*>(from);
+  const uint64_t sum = [at]<size_t... kWord>(std::index_sequence<kWord...>) {
+    return (uint64_t{load<uint32_t>(at + kWord * 4)} + ...);
+  }(std::make_index_sequence<kWords>());
+  return static_cast<uint16_t>(~checksum_fold(sum));
 }
 
 // What changed under a checksum: each replace() notes an old and a new value, apply() gives the

@@ -65,8 +65,9 @@ bool fit(Packet& packet, uint32_t ip_bytes) {
 
 // Of an IPv4 header; almost all have no options.
 bool is_checksum_right(const uint8_t* header, uint32_t header_bytes) {
-  return header_bytes == sizeof(Ipv4Header) ? checksum_full(header, sizeof(Ipv4Header)) == 0
-                                            : checksum_full(header, header_bytes) == 0;
+  if (header_bytes == sizeof(Ipv4Header)) [[likely]]
+    return checksum_full_of_words<sizeof(Ipv4Header) / 4>(header) == 0;
+  return checksum_full(header, header_bytes) == 0;
 }
 
 void parse_ipv4(Packet& packet) {

@@ -29,6 +29,15 @@ TEST(Checksum, FullAgreesWithTheBookAtEveryLengthAndAlignment) {
     }
 }
 
+TEST(Checksum, OfWordsIsThatOfTheirBytes) {
+  std::mt19937_64 random(791);
+  for (int i = 0; i < 10'000; ++i) {
+    Bytes bytes(20);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random() % 3 ? random() : 0xff);
+    EXPECT_EQ(checksum_full_of_words<5>(bytes.data()), by_the_book(bytes));
+  }
+}
+
 TEST(Checksum, OverBytesThatHoldTheirChecksumIsZero) {
   Bytes bytes{0x45, 0, 0, 40, 1, 2, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
   store(&bytes[10], checksum_full(bytes.data(), bytes.size()));
