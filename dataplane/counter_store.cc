@@ -61,7 +61,10 @@ void CounterStore::count_adopted(const FlowMemory& flows, const Generation& firs
 }
 
 void CounterStore::zero_service(uint32_t id) {
-  for (uint32_t worker = 0; worker < worker_count_; ++worker) zero(of(worker).services[id]);
+  for (uint32_t worker = 0; worker < worker_count_; ++worker) {
+    zero(of(worker).services[id]);
+    zero(of(worker).latencies[id]);
+  }
 }
 
 void CounterStore::give_slot(const SnapshotBackend& backend) {

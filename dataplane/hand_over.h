@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Hand-over: how workers pass packets and notes to each other, one single-producer single-consumer
-// ring each way per pair. A packet carries its errand with it.
+// ring each way per pair. A packet carries its errand with it, and its sample if its time is taken:
+// both are in the mbuf's hash, which nobody reads any more.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "dataplane/core/note.h"
+#include "dataplane/latency_sampler.h"
 
 namespace rota {
 
@@ -23,11 +25,18 @@ enum class Errand : uint32_t {
   punt,     // you serve the kernel side of mbuf->port
 };
 
-inline void give_errand(rte_mbuf* mbuf, Errand errand, uint16_t port) {
-  mbuf->hash.usr = static_cast<uint32_t>(errand);
+inline void give_errand(rte_mbuf* mbuf, Errand errand, uint16_t port, const Sample& sample) {
+  mbuf->hash.usr = static_cast<uint32_t>(errand) | uint32_t{sample.packets} << 8 |
+                   uint32_t{sample.service} << 16;
+  mbuf->hash.fdir.hi = sample.received;
   mbuf->port = port;
 }
-inline Errand errand_of(const rte_mbuf* mbuf) { return Errand{mbuf->hash.usr}; }
+inline Errand errand_of(const rte_mbuf* mbuf) { return Errand{mbuf->hash.usr & 0xff}; }
+inline Sample sample_of(const rte_mbuf* mbuf) {
+  return {.received = mbuf->hash.fdir.hi,
+          .service = static_cast<uint16_t>(mbuf->hash.usr >> 16),
+          .packets = static_cast<uint8_t>(mbuf->hash.usr >> 8)};
+}
 
 class HandOver {
  public:

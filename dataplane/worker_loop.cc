@@ -41,6 +41,7 @@ WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& f
       flows6_(flows.table6(index)),
       imports_(imports),
       clock_(shared.tick_base_s, shared.cycles_per_s),
+      sampler_(shared.cycles_per_s),
       sweep_rate_(buckets_per_cycle(flows.config(), shared.cycles_per_s)),
       send_(port_count),
       punt_(port_count),
@@ -104,6 +105,7 @@ uint32_t WorkerLoop::take_over() {
 
 void WorkerLoop::do_errand(rte_mbuf* mbuf) {
   const uint16_t port = mbuf->port;
+  sampler_.go_on(mbuf, sample_of(mbuf));
   switch (errand_of(mbuf)) {
     case Errand::forward:
       mbufs_[burst_count_] = mbuf;
@@ -121,6 +123,7 @@ uint32_t WorkerLoop::receive() {
     const uint16_t count =
         rte_eth_rx_burst(from.queue.ethdev, from.queue.index, mbufs_.data(), kBurstMax);
     if (count == 0) continue;
+    if (sampler_.is_due()) sampler_.begin({mbufs_.data(), count}, rte_rdtsc());
     worker_.counters.worker->received.add(count);
     for (uint32_t i = 0; i < count; ++i) make_packet(i, from.port, 0);
     burst_count_ = count;
@@ -175,6 +178,8 @@ void WorkerLoop::forward() {
   if (burst_count_ == 0) return;
   take_notes();  // a client's ACK must not be judged before the SYN-ACK that it answers
   forward_burst({burst_.data(), burst_count_}, *generation_, worker_, now_);
+  if (sampler_.has_any())
+    sampler_.judged({burst_.data(), burst_count_}, {mbufs_.data(), burst_count_});
   send_notes();
   for (uint32_t i = 0; i < burst_count_; ++i) carry_out(burst_[i], mbufs_[i]);
   burst_count_ = 0;
@@ -226,7 +231,7 @@ void WorkerLoop::punt(rte_mbuf* mbuf, uint16_t port) {
 }
 
 void WorkerLoop::give(rte_mbuf* mbuf, uint16_t worker, Errand errand, uint16_t port) {
-  give_errand(mbuf, errand, port);
+  give_errand(mbuf, errand, port, sampler_.take(mbuf));
   Outbox& outbox = give_[worker];
   outbox.packets[outbox.count++] = mbuf;
   if (outbox.count == kBurstMax) flush_give(worker);
@@ -234,6 +239,7 @@ void WorkerLoop::give(rte_mbuf* mbuf, uint16_t worker, Errand errand, uint16_t p
 
 void WorkerLoop::drop(rte_mbuf* mbuf, Drop reason) {
   worker_.counters.worker->dropped[static_cast<size_t>(reason)].add(1);
+  sampler_.forget(mbuf);
   rte_pktmbuf_free(mbuf);
 }
 
@@ -245,6 +251,9 @@ void WorkerLoop::drop_rest(Outbox& outbox, uint32_t from, Drop reason) {
 void WorkerLoop::transmit(Outbox& outbox, const Way& way, Counter& done, Drop reason) {
   const uint16_t sent = rte_eth_tx_burst(way.queue.ethdev, way.queue.index, outbox.packets.data(),
                                          static_cast<uint16_t>(outbox.count));
+  if (sampler_.has_any())
+    sampler_.left({outbox.packets.data(), outbox.count}, sent, rte_rdtsc(),
+                  worker_.counters.latencies);
   done.add(sent);
   drop_rest(outbox, sent, reason);
 }

@@ -15,6 +15,7 @@
 #include "dataplane/hand_over.h"
 #include "dataplane/host/imports.h"
 #include "dataplane/idle.h"
+#include "dataplane/latency_sampler.h"
 #include "dataplane/plan.h"
 #include "dataplane/quiescence.h"
 #include "dataplane/tick_clock.h"
@@ -83,6 +84,7 @@ class WorkerLoop {
   ImportRing& imports_;
   Worker worker_;
   TickClock clock_;
+  LatencySampler sampler_;
   Idle idle_;
   double sweep_rate_;  // buckets per cycle
   double sweep_due_ = 0;

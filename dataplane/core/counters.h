@@ -5,6 +5,7 @@
 // per worker; any process may read at any time with relaxed loads. All values only grow, but for
 // those named gauges. They start at zero with each start of the dataplane; a line of a service or
 // backend also when it passes to another one, and then the main thread is the writer.
+// Memory: 832 bytes per service and worker, most of it latency, and 64 per backend and worker.
 //
 // Conservation, per worker once it is quiet:
 //   received + taken_over + generated + from_kernel = sent + punted + handed_over + sum(dropped) +
@@ -17,6 +18,7 @@
 #include <span>
 
 #include "dataplane/core/drop.h"
+#include "dataplane/core/latency.h"
 #include "dataplane/core/snapshot.h"
 
 namespace rota {
@@ -88,7 +90,14 @@ struct alignas(64) BackendCounters {
   Counter orphans;
 };
 
+// How long the packets that a service sent were inside Rota; which ones count, and how much, says
+// dataplane/latency_sampler.h.
+struct alignas(64) LatencyCounters {
+  Counter packets[kLatencyBuckets];  // by latency_bucket()
+};
+
 static_assert(sizeof(ServiceCounters) == 64 && sizeof(BackendCounters) == 64);
+static_assert(sizeof(LatencyCounters) == 768);
 
 // Makes a line zero, counter by counter.
 template <typename Line>
@@ -102,7 +111,7 @@ struct CountersHeader {
   uint32_t magic;    // kCountersMagic
   uint32_t version;  // kCountersVersion
   uint32_t worker_count;
-  uint32_t service_count;  // ServiceCounters per worker, by service id
+  uint32_t service_count;  // ServiceCounters and LatencyCounters per worker, by service id
   uint32_t backend_count;  // BackendCounters per worker, by counter slot
   uint32_t drop_count;
   uint64_t workers_offset;
@@ -110,18 +119,19 @@ struct CountersHeader {
   uint64_t bytes;  // of the whole object
 };
 inline constexpr uint32_t kCountersMagic = 0x6e756f63;  // "coun"
-inline constexpr uint32_t kCountersVersion = 2;
+inline constexpr uint32_t kCountersVersion = 3;
 
-// The lines of one worker.
+// The lines of one worker, in the order of memory.
 struct CountersView {
   WorkerCounters* worker = nullptr;
   std::span<ServiceCounters> services;
   std::span<BackendCounters> backends;
+  std::span<LatencyCounters> latencies;  // by service id
 };
 
 constexpr uint64_t counters_stride(uint32_t service_count, uint32_t backend_count) {
   return sizeof(WorkerCounters) + sizeof(ServiceCounters) * service_count +
-         sizeof(BackendCounters) * backend_count;
+         sizeof(BackendCounters) * backend_count + sizeof(LatencyCounters) * service_count;
 }
 constexpr uint64_t counters_bytes(uint32_t worker_count, uint32_t service_count,
                                   uint32_t backend_count) {
@@ -164,7 +174,11 @@ inline CountersView counters_of(std::byte* memory, uint32_t worker) {
   auto* counters = reinterpret_cast<WorkerCounters*>(lines);
   auto* services = reinterpret_cast<ServiceCounters*>(lines + sizeof(WorkerCounters));
   auto* backends = reinterpret_cast<BackendCounters*>(services + header->service_count);
-  return {counters, {services, header->service_count}, {backends, header->backend_count}};
+  auto* latencies = reinterpret_cast<LatencyCounters*>(backends + header->backend_count);
+  return {counters,
+          {services, header->service_count},
+          {backends, header->backend_count},
+          {latencies, header->service_count}};
 }
 
 }  // namespace rota

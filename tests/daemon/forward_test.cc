@@ -127,6 +127,48 @@ TEST(DaemonForward, EveryPacketIsCountedOnce) {
   EXPECT_EQ(rotad.dropped(Drop::bad_ipv4_checksum), kEach);
 }
 
+// Sends packets of established flows until a worker has counted the latency of one.
+LatencyCounts measure(Daemon& daemon, RotadEnd& rotad, const std::vector<uint16_t>& flows,
+                      uint32_t worker = 0) {
+  wait_until([&] {
+    for (const uint16_t port : flows) forwarded_to(daemon, client_packet(port, kAck));
+    return rotad.latency(worker, 1) != LatencyCounts{};
+  });
+  return rotad.latency(worker, 1);
+}
+
+void expect_plausible(const LatencyCounts& counts) {
+  const uint64_t p50 = latency_quantile_ns(counts, 0.5).value_or(0);
+  const uint64_t p99 = latency_quantile_ns(counts, 0.99).value_or(0);
+  const uint64_t p999 = latency_quantile_ns(counts, 0.999).value_or(0);
+  EXPECT_GT(p50, 0u);
+  EXPECT_LE(p50, p99);
+  EXPECT_LE(p99, p999);
+  EXPECT_LT(p999, 1'000'000'000u);
+}
+
+TEST(DaemonForward, LatencyIsCountedByService) {
+  Daemon daemon;
+  daemon.start_connected();
+  RotadEnd rotad(daemon.link());
+  ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
+  establish(daemon, 40000);
+  expect_plausible(measure(daemon, rotad, {40000}));
+  EXPECT_EQ(rotad.latency(0, 2), LatencyCounts{});
+}
+
+// Worker 0 receives what clients send, so what worker 1 counts was handed over to it.
+TEST(DaemonForward, LatencyGoesOnThroughHandOver) {
+  Daemon daemon({.workers = 2});
+  daemon.start_connected();
+  RotadEnd rotad(daemon.link());
+  ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
+  std::vector<uint16_t> flows;
+  for (uint16_t port = 40000; port < 40008; ++port) flows.push_back(port);
+  for (const uint16_t port : flows) establish(daemon, port);
+  expect_plausible(measure(daemon, rotad, flows, 1));
+}
+
 // Control planes reuse counter slots and service ids.
 class DaemonCounters : public testing::Test {
  protected:
@@ -136,12 +178,14 @@ class DaemonCounters : public testing::Test {
     publish(standard_services());
     for (uint16_t port = 40000; port < 40003; ++port) establish(daemon_, port);
     EXPECT_TRUE(wait_until([&] { return backend(101).flows_opened.get() == 1; }));
+    EXPECT_NE(measure(daemon_, *rotad_, {40000}), LatencyCounts{});
   }
   void publish(const std::vector<ServiceSpec>& wanted) {
     ASSERT_EQ(rotad_->publish(parcel(++generation_, wanted)), "");
   }
   ServiceCounters& service(uint32_t id) { return rotad_->service(0, id); }
   BackendCounters& backend(uint32_t slot) { return rotad_->backend(0, slot); }
+  LatencyCounts latency(uint32_t id) { return rotad_->latency(0, id); }
   void expect_backend_at_zero(uint32_t slot) {
     const BackendCounters& line = backend(slot);
     for (const Counter* counter :
@@ -184,8 +228,10 @@ TEST_F(DaemonCounters, ABackendThatComesBackGoesOnCounting) {
 TEST_F(DaemonCounters, AnEditOfAServiceChangesNoCounter) {
   web.scheduler = Scheduler::maglev;
   web.backends[0].weight = 7;
+  const LatencyCounts before = latency(1);
   publish(services);
   EXPECT_EQ(service(1).new_flows.get(), 3u);
+  EXPECT_EQ(latency(1), before);
   EXPECT_EQ(backend(101).new_flows.get(), 1u);
 }
 
@@ -195,6 +241,7 @@ TEST_F(DaemonCounters, AServiceThatGetsTheIdOfAnotherStartsAtZero) {
   publish(services);
   EXPECT_EQ(service(1).new_flows.get(), 0u);
   EXPECT_EQ(service(1).packets_in.get(), 0u);
+  EXPECT_EQ(latency(1), LatencyCounts{});
 }
 
 TEST_F(DaemonCounters, AServiceThatIsMadeAgainStartsAtZero) {

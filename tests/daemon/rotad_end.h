@@ -88,6 +88,12 @@ class RotadEnd {
   ServiceCounters& service(uint32_t worker_index, uint32_t id) {
     return counters_of(counters_.data(), worker_index).services[id];
   }
+  LatencyCounts latency(uint32_t worker_index, uint32_t service) {
+    const LatencyCounters& line = counters_of(counters_.data(), worker_index).latencies[service];
+    LatencyCounts counts;
+    for (uint32_t i = 0; i < kLatencyBuckets; ++i) counts[i] = line.packets[i].get();
+    return counts;
+  }
   BackendCounters& backend(uint32_t worker_index, uint32_t slot) {
     return counters_of(counters_.data(), worker_index).backends[slot];
   }
