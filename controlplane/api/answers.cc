@@ -116,6 +116,7 @@ void add_service_stats(const Reconciler& reconciler, const Service& service, api
   api::Stats::ServiceStats& stats = *message.add_services();
   stats.set_name(service.name);
   *stats.mutable_traffic() = service_traffic(memory.get(), service);
+  *stats.mutable_latency() = service_latency(memory.get(), service);
   const CompiledService* compiled = compiled_service(reconciler, service.id);
   for (const Backend& backend : service.backends) {
     api::Stats::BackendStats& line = *stats.add_backends();

@@ -41,6 +41,17 @@ constexpr NamedCounter kWorkerCounters[] = {
 constexpr const char* kOrphans[] = {"never_seen", "expired", "backend_removed"};
 static_assert(std::size(kOrphans) == static_cast<size_t>(Orphan::count));
 
+LatencyCounts latency_counts(const DataplaneMemory& memory, uint32_t service) {
+  LatencyCounts counts{};
+  for (uint32_t worker = 0; worker < memory.worker_count(); ++worker) {
+    const auto latencies = memory.counters(worker).latencies;
+    if (service >= latencies.size()) continue;
+    for (uint32_t bucket = 0; bucket < kLatencyBuckets; ++bucket)
+      counts[bucket] += latencies[service].packets[bucket].get();
+  }
+  return counts;
+}
+
 }  // namespace
 
 api::Stats::Traffic service_traffic(const DataplaneMemory* memory, const Service& service) {
@@ -62,6 +73,25 @@ api::Stats::Traffic service_traffic(const DataplaneMemory* memory, const Service
   for (const Backend& backend : service.backends)
     sum.set_flows(sum.flows() + flows_of(memory, backend));
   return sum;
+}
+
+api::Stats::Latency service_latency(const DataplaneMemory* memory, const Service& service) {
+  api::Stats::Latency latency;
+  if (memory == nullptr) return latency;
+  const LatencyCounts counts = latency_counts(*memory, service.id);
+  for (uint32_t bucket = 0; bucket < kLatencyBuckets; ++bucket) {
+    if (counts[bucket] == 0) continue;
+    api::Stats::Latency::Bucket& part = *latency.add_buckets();
+    part.set_from_ns(latency_start_ns(bucket));
+    if (bucket + 1 < kLatencyBuckets) part.set_to_ns(latency_start_ns(bucket + 1));
+    part.set_packets(counts[bucket]);
+    latency.set_packets(latency.packets() + counts[bucket]);
+  }
+  if (latency.packets() == 0) return latency;
+  latency.set_p50_ns(*latency_quantile_ns(counts, 0.5));
+  latency.set_p99_ns(*latency_quantile_ns(counts, 0.99));
+  latency.set_p999_ns(*latency_quantile_ns(counts, 0.999));
+  return latency;
 }
 
 api::Stats::Traffic backend_traffic(const DataplaneMemory* memory, const Backend& backend) {

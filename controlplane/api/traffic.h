@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// Traffic: counters of services and backends, summed over the workers.
+// Traffic: counters and latency of services and backends, summed over the workers.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@ namespace rota {
 
 // Zero for what the dataplane does not count (`memory` nullptr: it was never met).
 api::Stats::Traffic service_traffic(const DataplaneMemory* memory, const Service& service);
+api::Stats::Latency service_latency(const DataplaneMemory* memory, const Service& service);
 api::Stats::Traffic backend_traffic(const DataplaneMemory* memory, const Backend& backend);
 uint64_t flows_of(const DataplaneMemory* memory, const Backend& backend);
 

@@ -24,8 +24,9 @@ std::string view_service(const api::Service& service, const View& view);
 std::string view_status(const api::Status& status, const View& view);
 std::string view_explanation(const api::Explanation& explanation, const View& view);
 
-// Totals since the dataplane started; with `before`, rates per second since then. Counters that
-// are zero and each worker's own columns only if verbose, or where there are few workers.
+// Totals since the dataplane started; with `before`, rates per second, and latency, since then.
+// Counters that are zero and each worker's own columns only if verbose, or where there are few
+// workers.
 std::string view_stats(const api::Stats& stats, const api::Stats* before, bool verbose,
                        const View& view);
 

@@ -8,11 +8,13 @@
 
 #include "controlplane/cli/views.h"
 #include "dataplane/core/drop.h"
+#include "dataplane/core/latency.h"
 
 namespace rota::cli {
 namespace {
 
 using Traffic = api::Stats::Traffic;
+using Latency = api::Stats::Latency;
 using Counters = google::protobuf::Map<std::string, uint64_t>;
 
 constexpr int kFewWorkers = 8;
@@ -31,6 +33,33 @@ std::string_view why_dropped(const std::string& name) {
   for (const DropInfo& drop : kDrops)
     if (drop.name == name) return drop.why;
   return "";
+}
+
+LatencyCounts counts_of(const Latency& latency) {
+  LatencyCounts counts{};
+  for (const auto& bucket : latency.buckets())
+    counts[latency_bucket(bucket.from_ns())] += bucket.packets();
+  return counts;
+}
+
+// Those of the packets between two pictures. Counts that shrank began anew.
+LatencyCounts counts_since(const Latency& before, const Latency& now) {
+  const LatencyCounts counts = counts_of(now);
+  LatencyCounts since = counts;
+  const LatencyCounts old = counts_of(before);
+  for (uint32_t bucket = 0; bucket < kLatencyBuckets; ++bucket) {
+    if (counts[bucket] < old[bucket]) return counts;
+    since[bucket] -= old[bucket];
+  }
+  return since;
+}
+
+// In microseconds; "" (shown as "-") where nothing was sampled.
+std::string quantile(const LatencyCounts& counts, double which) {
+  const auto ns = latency_quantile_ns(counts, which);
+  if (!ns) return "";
+  const double us = static_cast<double>(*ns) * 1e-3;
+  return fmt::format("{:.{}f}", us, us < 1 ? 2 : us < 10 ? 1 : 0);
 }
 
 // Numbers of one picture of the stats: totals, or rates against an earlier one.
@@ -78,27 +107,34 @@ class Picture {
                  title("PACKETS IN"),
                  title("BYTES IN"),
                  title("PACKETS OUT"),
-                 title("BYTES OUT")}};
+                 title("BYTES OUT"),
+                 {"P50 US", Align::right},
+                 {"P99 US", Align::right},
+                 {"P99.9 US", Align::right}}};
     for (const auto& service : now_.services()) {
       const auto found = services_before_.find(service.name());
       const auto* old = found == services_before_.end() ? nullptr : found->second;
-      add_traffic(table, service.name(), "", service.traffic(), old ? &old->traffic() : nullptr);
+      const LatencyCounts latency =
+          counts_since(old ? old->latency() : Latency::default_instance(), service.latency());
+      add_traffic(table, service.name(), "", service.traffic(), old ? &old->traffic() : nullptr,
+                  latency);
       for (const auto& backend : service.backends())
         add_traffic(table, "  " + backend.endpoint(), backend.state(), backend.traffic(),
-                    backend_before(old, backend.endpoint()));
+                    backend_before(old, backend.endpoint()), {});
     }
     return table.take(view_.coloured);
   }
 
   void add_traffic(Table& table, const std::string& name, const std::string& state,
-                   const Traffic& now, const Traffic* old) const {
+                   const Traffic& now, const Traffic* old, const LatencyCounts& latency) const {
     const Traffic& before = old ? *old : Traffic::default_instance();
     table.add({name, state, now.flows(), number(now.new_flows(), before.new_flows()),
                number(now.stateless(), before.stateless()), number(now.orphans(), before.orphans()),
                number(now.drops(), before.drops()), number(now.packets_in(), before.packets_in()),
                number(now.bytes_in(), before.bytes_in()),
                number(now.packets_out(), before.packets_out()),
-               number(now.bytes_out(), before.bytes_out())});
+               number(now.bytes_out(), before.bytes_out()), quantile(latency, 0.5),
+               quantile(latency, 0.99), quantile(latency, 0.999)});
   }
 
   static const Traffic* backend_before(const api::Stats::ServiceStats* service,

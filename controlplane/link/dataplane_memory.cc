@@ -40,7 +40,7 @@ uint32_t DataplaneMemory::worker_count() const {
 
 CountersReader DataplaneMemory::counters(uint32_t worker) const {
   const CountersView view = counters_of(counters_memory_.data(), worker);
-  return {*view.worker, view.services, view.backends};
+  return {*view.worker, view.services, view.backends, view.latencies};
 }
 
 // The dataplane may be writing the line: what it wrote counts once it is read twice the same.

@@ -20,8 +20,9 @@ namespace rota {
 // One worker's counters, for readers.
 struct CountersReader {
   const WorkerCounters& worker;
-  std::span<const ServiceCounters> services;  // by id
-  std::span<const BackendCounters> backends;  // by slot
+  std::span<const ServiceCounters> services;   // by id
+  std::span<const BackendCounters> backends;   // by slot
+  std::span<const LatencyCounters> latencies;  // by service id
 };
 
 class DataplaneMemory {

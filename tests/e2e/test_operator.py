@@ -80,6 +80,25 @@ def test_stats_conserve_packets_once_quiet(served):
     wait_until(balance, "what came in equals what went out")
 
 
+def test_stats_show_how_long_packets_stayed(served):
+    connection, _ = open_connection(served)
+    file = connection.makefile("rb")
+
+    def latency():
+        connection.sendall(b"x\n")
+        assert file.readline() == b"x\n"
+        return served.lb.rota_json("stats", "seen")["services"][0]["latency"]
+
+    told = wait_until(lambda: (found := latency())["packets"] > 0 and found,
+                      "a packet's time was taken")
+    assert 0 < told["p50_ns"] <= told["p99_ns"] <= told["p999_ns"] < 1e9, told
+    assert sum(bucket["packets"] for bucket in told["buckets"]) == told["packets"]
+    title, service = served.lb.rota("stats", "seen").splitlines()[:2]
+    assert title.endswith("P50 US  P99 US  P99.9 US")
+    assert "-" not in service.split()[-3:]
+    connection.close()
+
+
 def test_status_is_healthy_and_names_the_ports(served):
     text = served.lb.rota("status")
     assert text.splitlines()[0].lower().startswith("healthy"), text

@@ -147,6 +147,15 @@ constexpr const char* kStatsBefore = R"pb(
         flows: 50
       }
     }
+    latency {
+      packets: 1000
+      p50_ns: 961
+      p99_ns: 2389
+      p999_ns: 15974
+      buckets { from_ns: 896 to_ns: 1024 packets: 980 }
+      buckets { from_ns: 2048 to_ns: 2560 packets: 15 }
+      buckets { from_ns: 14336 to_ns: 16384 packets: 5 }
+    }
   }
   steering { key: "served" value: 1500 }
   steering { key: "kernel" value: 12 }
@@ -179,6 +188,8 @@ api::Stats later(api::Stats stats) {
     traffic->set_bytes_in(traffic->bytes_in() + 128'000);
     traffic->set_new_flows(traffic->new_flows() + 7);
   }
+  auto& bucket = *stats.mutable_services(0)->mutable_latency()->mutable_buckets(1);
+  bucket.set_packets(bucket.packets() + 100);
   grow(*stats.mutable_steering(), "served", 4000);
   return stats;
 }

@@ -122,9 +122,9 @@ TEST_F(RotaOutput, StatusSaysWhyTheDataplaneIsNotConnected) {
 TEST_F(RotaOutput, StatsShowWhatIsNotZero) {
   EXPECT_EQ(
       text("stats"),
-      R"(SERVICE, BACKEND  STATE  FLOWS  NEW  STATELESS  ORPHANS  DROPS  PACKETS IN  BYTES IN  PACKETS OUT  BYTES OUT
-web               -         50   60          1        1      8         700     70000          650     900000
-  10.0.0.11:8443  up        50   60          0        0      0         700     70000          650     900000
+      R"(SERVICE, BACKEND  STATE  FLOWS  NEW  STATELESS  ORPHANS  DROPS  PACKETS IN  BYTES IN  PACKETS OUT  BYTES OUT  P50 US  P99 US  P99.9 US
+web               -         50   60          1        1      8         700     70000          650     900000    0.96     2.4        16
+  10.0.0.11:8443  up        50   60          0        0      0         700     70000          650     900000       -       -         -
 
 COUNTER    ALL  WORKER 0  WORKER 1
 received  1500      1000       500
@@ -160,9 +160,9 @@ TEST_F(RotaOutput, StatsOfOneServiceLeaveTheNodeOut) {
 TEST_F(RotaOutput, WatchedStatsAreRatesPerSecond) {
   EXPECT_EQ(
       text("stats --watch 0.1 --count 1"),
-      R"(SERVICE, BACKEND  STATE  FLOWS  NEW/S  STATELESS/S  ORPHANS/S  DROPS/S  PACKETS IN/S  BYTES IN/S  PACKETS OUT/S  BYTES OUT/S
-web               -         50    3.5            0          0        0          1000       64000              0            0
-  10.0.0.11:8443  up        50    3.5            0          0        0          1000       64000              0            0
+      R"(SERVICE, BACKEND  STATE  FLOWS  NEW/S  STATELESS/S  ORPHANS/S  DROPS/S  PACKETS IN/S  BYTES IN/S  PACKETS OUT/S  BYTES OUT/S  P50 US  P99 US  P99.9 US
+web               -         50    3.5            0          0        0          1000       64000              0            0     2.3     2.6       2.6
+  10.0.0.11:8443  up        50    3.5            0          0        0          1000       64000              0            0       -       -         -
 
 COUNTER   ALL/S  WORKER 0/S  WORKER 1/S
 received   2000        2000           0
@@ -189,6 +189,26 @@ TEST_F(RotaOutput, CountersOfARestartedDataplaneBeginAnew) {
                      "       10 "),
             std::string::npos)
       << out;
+}
+
+TEST_F(RotaOutput, AServiceOfWhichNothingWasSampledHasNoLatency) {
+  rotad.stats[0].mutable_services(0)->clear_latency();
+  const std::string out = text("stats web");
+  EXPECT_NE(out.find("     900000       -       -         -\n  10.0.0.11"), std::string::npos)
+      << out;
+}
+
+TEST_F(RotaOutput, WatchedLatencyIsOfThePacketsSinceThePictureBefore) {
+  *rotad.stats[1].mutable_services() = rotad.stats[0].services();  // none came
+  const std::string out = text("stats web --watch 0.1 --count 1");
+  EXPECT_NE(out.find("  -       -         -\n  10.0.0.11"), std::string::npos) << out;
+}
+
+TEST_F(RotaOutput, LatencyOfARestartedDataplaneBeginsAnew) {
+  auto& latency = *rotad.stats[1].mutable_services(0)->mutable_latency();
+  latency.mutable_buckets()->DeleteSubrange(1, 2);
+  const std::string out = text("stats web --watch 0.1 --count 1");
+  EXPECT_NE(out.find("  0.96     1.0       1.0\n  10.0.0.11"), std::string::npos) << out;
 }
 
 TEST_F(RotaOutput, FlowsSayWhenThereAreMore) {
