@@ -6,10 +6,12 @@
 // the plain list of weights, its fallback a plain modulo.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "dataplane/core/generation.h"
@@ -139,12 +141,13 @@ inline Blob service_blob(const ServiceSpec& spec) {
 inline Blob endpoints_blob(const std::vector<ServiceSpec>& services,
                            const std::vector<Address>& host_addresses = {}) {
   std::vector<Endpoint> wanted;
+  std::set<std::array<uint64_t, 3>> known;
   const auto add = [&](const Address& address, uint16_t port, Protocol protocol, EndpointKind kind,
                        uint32_t service, uint32_t backend_id) {
     const EndpointKey key{address, Be16::from_host(port), protocol, kind};
-    for (const Endpoint& known : wanted)
-      if (known.key == key) return;
-    wanted.push_back({key, service, backend_id, 0});
+    const EndpointWords words = words_of(key);
+    if (known.insert({words.high, words.low, words.rest}).second)
+      wanted.push_back({key, service, backend_id, 0});
   };
   for (const ServiceSpec& service : services) {
     add(service.vip, service.port, service.protocol, EndpointKind::service, service.id, 0);

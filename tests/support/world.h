@@ -51,17 +51,19 @@ struct WorldSize {
   uint64_t flows_ipv4 = 4096;  // of each worker
   uint64_t flows_ipv6 = 4096;
   uint64_t unproven = 16384;
+  uint32_t services = 64;    // ids below this
+  uint32_t backends = 4096;  // counter slots below this
 };
 
 class World {
  public:
-  static constexpr uint32_t kServices = 64, kBackends = 4096;
+  static constexpr uint32_t kServices = WorldSize{}.services, kBackends = WorldSize{}.backends;
 
   explicit World(const WorldSize& size = {})
       : flow_bytes_(flow_memory_size(config_of(size))),
-        counter_bytes_(counters_bytes(size.workers, kServices, kBackends)) {
+        counter_bytes_(counters_bytes(size.workers, size.services, size.backends)) {
     memory_.emplace(format(flow_bytes(), config_of(size), HashKey{{0x1234, 0x5678}}, 0));
-    format_counters(counter_bytes_.bytes(), size.workers, kServices, kBackends);
+    format_counters(counter_bytes_.bytes(), size.workers, size.services, size.backends);
     for (uint32_t w = 0; w < size.workers; ++w) {
       auto& seat = *seats_.emplace_back(std::make_unique<Seat>());
       seat.table4 = memory_->table4(w);
@@ -138,7 +140,7 @@ class World {
  private:
   static FlowMemoryConfig config_of(const WorldSize& size) {
     return {.worker_count = size.workers,
-            .service_limit = kServices,
+            .service_limit = size.services,
             .ipv4 = size_for(size.flows_ipv4, size.unproven),
             .ipv6 = size_for(size.flows_ipv6, size.unproven)};
   }
