@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstring>
+#include <string>
 
 #include "dataplane/core/checksum.h"
 #include "dataplane/core/imported_flow.h"
@@ -29,7 +30,8 @@ inline Client client_of(uint32_t flow, bool ipv6) {
   Client client{Address::from_ipv4(host),
                 Be16::from_host(static_cast<uint16_t>(20000 + flow % 50))};
   if (!ipv6) return client;
-  client.address = test::address("2001:db8:1::");
+  static const Address kNetwork = test::address("2001:db8:1::");
+  client.address = kNetwork;
   store(&client.address.bytes[12], host);
   return client;
 }
@@ -49,13 +51,9 @@ inline ImportedFlow established(uint32_t flow, bool ipv6) {
 class FlowPacket {
  public:
   explicit FlowPacket(bool ipv6, uint8_t tcp_flags = test::kAck)
-      : ipv6_(ipv6),
-        bytes_(ipv6 ? test::frame().ipv6("::1", "2001:db8::10").tcp(1, 443, tcp_flags).bytes()
-                    : test::frame()
-                          .ipv4("0.0.0.1", "203.0.113.10")
-                          .tcp(1, 443, tcp_flags)
-                          .payload(6)
-                          .bytes()) {}
+      : FlowPacket(test::address(ipv6 ? "2001:db8::10" : "203.0.113.10"), tcp_flags) {}
+  FlowPacket(const Address& vip, uint8_t tcp_flags)
+      : ipv6_(!vip.is_ipv4()), bytes_(template_of(test::text_of(vip), ipv6_, tcp_flags)) {}
 
   uint32_t size() const { return static_cast<uint32_t>(bytes_.size()); }
   // REQUIRES: size() bytes at `to`.
@@ -74,6 +72,10 @@ class FlowPacket {
   }
 
  private:
+  static test::Bytes template_of(const std::string& vip, bool ipv6, uint8_t tcp_flags) {
+    if (ipv6) return test::frame().ipv6("::1", vip).tcp(1, 443, tcp_flags).bytes();
+    return test::frame().ipv4("0.0.0.1", vip).tcp(1, 443, tcp_flags).payload(6).bytes();
+  }
   template <typename Field>
   static void replace(uint8_t* at, const Field& value, ChecksumDelta& changed) {
     changed.replace(load<Field>(at), value);
