@@ -47,7 +47,8 @@ inline uint16_t checksum_full_of_words(const void* from) {
   const auto* at = static_cast<const uint8_t*>(from);
   const uint64_t sum = [at]<size_t... kWord>(std::index_sequence<kWord...>) {
     return (uint64_t{load<uint32_t>(at + kWord * 4)} + ...);
-  }(std::make_index_sequence<kWords>());
+  }
+  (std::make_index_sequence<kWords>());
   return static_cast<uint16_t>(~checksum_fold(sum));
 }
 

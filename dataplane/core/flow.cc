@@ -304,6 +304,7 @@ void hash_flow(Packet& packet, const Worker& worker) {
   with_flow(packet, worker, [&](const auto& table, const auto& key) {
     packet.hash = table.hash(key);
     table.prefetch(packet.hash);
+    if (packet.tcp_flags & tcp_flag::kSyn) table.prefetch_unproven(packet.hash);
   });
 }
 

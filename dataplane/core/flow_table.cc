@@ -170,10 +170,6 @@ Entry* FlowTable<Entry>::insert_established(const Key& key, uint64_t hash, uint3
 template <typename Entry>
 Entry* FlowTable<Entry>::reserve_unproven(const Key& key, uint64_t hash, uint16_t now,
                                           const FlowTimeouts& timeouts) {
-  if (Entry* same = lookup_unproven(key, hash)) {
-    rebind(*same, 0, FlowState::unproven, now);
-    return same;
-  }
   Entry* vacant = place_unproven(hash, now, timeouts);
   if (vacant == nullptr) {
     add(stats_->refused, 1);
@@ -258,25 +254,36 @@ template <typename Entry>
 Entry* FlowTable<Entry>::place_unproven(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts) {
   const FlowRegion region = geometry_.unproven();
   Bucket* home = buckets_ + region.primary(hash);
-  if (Entry* entry = vacancy(home, now, timeouts)) return entry;
+  Entry* oldest = nullptr;
+  if (Entry* entry = unproven_vacancy(home, oldest, now, timeouts)) return entry;
   if (overflow(*home) == kOverflowMax) return nullptr;
   Bucket* other = buckets_ + region.secondary(hash);
-  if (Entry* entry = vacancy(other, now, timeouts)) return entry;
+  if (Entry* entry = unproven_vacancy(other, oldest, now, timeouts)) return entry;
 
-  Entry* oldest = oldest_evictable(other, oldest_evictable(home, nullptr, now), now);
   if (oldest == nullptr) return nullptr;
   release(oldest);
   add(stats_->evicted, 1);
   return oldest;
 }
 
+// As vacancy(), in one pass, which is all that a flood of new flows costs in a full bucket. Of
+// those that may be evicted, and `oldest`, `oldest` becomes the oldest.
 template <typename Entry>
-Entry* FlowTable<Entry>::oldest_evictable(Bucket* bucket, Entry* oldest, uint16_t now) {
+Entry* FlowTable<Entry>::unproven_vacancy(Bucket* bucket, Entry*& oldest, uint16_t now,
+                                          const FlowTimeouts& timeouts) {
+  static_assert(kEvictionAge_s <= kTimeoutMin_s + 1);  // what is younger has not expired either
   for (Entry& entry : bucket->slots) {
-    if (entry.has(flow_flag::kAnswered) || idle_s(entry, now) < kEvictionAge_s) continue;
+    if (entry.state() == FlowState::empty) return &entry;
+    if (idle_s(entry, now) < kEvictionAge_s) continue;
+    if (gives_way(entry, now, timeouts.of(entry.key.service))) {
+      release(&entry);
+      add(stats_->expired, 1);
+      return &entry;
+    }
+    if (entry.has(flow_flag::kAnswered)) continue;
     if (oldest == nullptr || idle_s(entry, now) > idle_s(*oldest, now)) oldest = &entry;
   }
-  return oldest;
+  return nullptr;
 }
 
 template <typename Entry>

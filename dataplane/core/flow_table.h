@@ -220,6 +220,12 @@ class FlowTable {
   void prefetch(uint64_t hash) const {
     prefetch_bucket(buckets_ + geometry_.established().primary(hash));
   }
+  // Both buckets of the unproven region, for a flow that is expected to be new.
+  void prefetch_unproven(uint64_t hash) const {
+    const FlowRegion region = geometry_.unproven();
+    prefetch_bucket(buckets_ + region.primary(hash));
+    prefetch_bucket(buckets_ + region.secondary(hash));
+  }
 
   // The record of a flow in the established region, or nullptr; lookup() whatever its age, find()
   // only if live. `hash` is hash(key), `timeouts` those of the key's service.
@@ -245,9 +251,9 @@ class FlowTable {
                             uint16_t now, const FlowTimeouts& timeouts, uint8_t flags = 0);
 
   // Stores an unproven flow without a backend, which the caller sets by bind() once it has drawn
-  // the turn. A record of the same key in the unproven region is overwritten. Where both buckets
-  // are full, an expired record gives way, else the oldest that is neither answered nor younger
-  // than kEvictionAge_s. nullptr: there is none such; counted as refused.
+  // the turn. Where both buckets are full, an expired record gives way, else the oldest that is
+  // neither answered nor younger than kEvictionAge_s. nullptr: there is none such; counted as
+  // refused. REQUIRES: the unproven region has no record of the key.
   Entry* reserve_unproven(const Key& key, uint64_t hash, uint16_t now,
                           const FlowTimeouts& timeouts);
 
@@ -346,7 +352,8 @@ class FlowTable {
   Entry* place_established(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
   Entry* place_unproven(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
   Entry* make_room(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);
-  static Entry* oldest_evictable(Bucket* bucket, Entry* oldest, uint16_t now);
+  Entry* unproven_vacancy(Bucket* bucket, Entry*& oldest, uint16_t now,
+                          const FlowTimeouts& timeouts);
   void store(Entry* vacant, const Key& key, uint64_t hash, uint32_t backend, uint16_t last,
              uint8_t status);
   void leave_stash(Entry* entry, uint16_t now, const FlowTimeouts& timeouts);

@@ -157,6 +157,7 @@ class Pair {
   }
 
   void reserve(uint32_t number) {
+    if (Entry* same = table_.lookup_unproven(key(number), hash(number))) table_.erase(same);
     Entry* entry = table_.reserve_unproven(key(number), hash(number), now_, kTimeouts);
     if (entry == nullptr) {
       EXPECT_GE(live_count(unproven_), 2 * kBucketSlots) << "refused, though there was room";
