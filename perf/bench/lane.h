@@ -35,7 +35,7 @@ class Lane {
         worker_(worker),
         only_service_(only_service),
         now_(track.world().now),
-        buffers_(kRing * kBufferBytes),
+        buffers_(size_t{kRing} * kBufferBytes),
         next_(traffic == Traffic::fresh ? track.spec().flows : 0) {
     const uint8_t flags = traffic == Traffic::fresh ? test::kSyn : test::kAck;
     for (uint32_t service = 1; service <= track.spec().services; ++service)
@@ -92,7 +92,7 @@ class Lane {
     return track_.spec().workers == 1 || track_.owner_of(flow) == worker_;
   }
   uint8_t* buffer(uint32_t i) {
-    return reinterpret_cast<uint8_t*>(buffers_.bytes().data()) + i * kBufferBytes + 256;
+    return reinterpret_cast<uint8_t*>(buffers_.bytes().data()) + size_t{i} * kBufferBytes + 256;
   }
 
   Track& track_;

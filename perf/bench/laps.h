@@ -42,7 +42,7 @@ inline void report(benchmark::State& state, const char* name, double value) {
 template <typename OneLap>
 void run_laps(benchmark::State& state, uint32_t items, OneLap&& one_lap) {
   std::vector<double> cycles;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     const Lap lap = one_lap();
     state.SetIterationTime(lap.seconds);
     cycles.push_back(lap.cycles / items);

@@ -60,7 +60,7 @@ void stage(benchmark::State& state, size_t index) {
     return lane.lap(burst_size, [&](Burst burst) { run_through(last, burst, lane); });
   };
   std::vector<double> before, through;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     if (index > 0) before.push_back(lap_through(index - 1).cycles / kRing);
     const Lap lap = lap_through(index);
     through.push_back(lap.cycles / kRing);

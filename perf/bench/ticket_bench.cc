@@ -16,7 +16,8 @@ constexpr int kThreadsMax = 2;
 void draw_ticket(benchmark::State& state, bool one_line) {
   static TicketLine lines[kThreadsMax];
   std::atomic<uint64_t>& next = lines[one_line ? 0 : state.thread_index()].next;
-  for (auto _ : state) benchmark::DoNotOptimize(next.fetch_add(1, std::memory_order_relaxed));
+  while (state.KeepRunning())
+    benchmark::DoNotOptimize(next.fetch_add(1, std::memory_order_relaxed));
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()));
 }
 BENCHMARK_CAPTURE(draw_ticket, one_line, true)->ThreadRange(1, kThreadsMax)->UseRealTime();
