@@ -68,7 +68,7 @@ Pool create_af_xdp_pool(const Sizing& sizing) {
 Pool create_pool(const Sizing& sizing, bool af_xdp) {
   if (af_xdp) return create_af_xdp_pool(sizing);
   Pool pool(rte_pktmbuf_pool_create(kPoolName, sizing.buffers, kPoolCache, 0,
-                                    RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY));
+                                    static_cast<uint16_t>(sizing.buffer_room), SOCKET_ID_ANY));
   if (pool == nullptr) throw failure(sizing);
   return pool;
 }

@@ -3,12 +3,14 @@
 #include "dataplane/sizing.h"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 #include <linux/magic.h>
+#include <rte_mbuf.h>
 #include <sched.h>
 #include <sstream>
 #include <stdexcept>
@@ -24,9 +26,11 @@ namespace {
 
 constexpr uint64_t kMegabyte = uint64_t{1} << 20;
 constexpr uint32_t kAfXdpBufferBytes = 4096;  // 2048 leave 1472 for a frame: below the usual MTU
-constexpr uint32_t kPlainBufferBytes = 2368;  // 2048 of data, headroom, mbuf, pool's own, padding
 constexpr uint64_t kDriverBytes = 24 * kMegabyte;
 constexpr uint64_t kDriverBytesPerQueue = kMegabyte / 2;
+
+// A ring of DPDK's that holds so many pointers.
+uint64_t ring_bytes(uint64_t pointers) { return std::bit_ceil(pointers + 1) * sizeof(void*); }
 
 uint32_t worker_count(const NodeFile& node) {
   return static_cast<uint32_t>(node.worker_cores.size());
@@ -50,8 +54,13 @@ uint32_t count_buffers(const NodeFile& node) {
 uint64_t count_dpdk_bytes(const NodeFile& node, const Sizing& sizing) {
   const uint64_t workers = worker_count(node);
   uint64_t queues = 0;
-  for (const NodePort& port : node.ports) queues += port.queues + workers;
-  const uint64_t pool = uint64_t{sizing.buffers} * (sizing.buffer_bytes + 2 * sizeof(void*));
+  uint64_t kept = 0;  // rings of devices that keep buffers
+  for (const NodePort& port : node.ports) {
+    queues += port.queues + workers;
+    if (port.buffers > 0) kept += ring_bytes(port.buffers);
+  }
+  const uint64_t pool =
+      uint64_t{sizing.buffers} * sizing.buffer_bytes + ring_bytes(sizing.buffers) + kept;
   const uint64_t ring =
       HandOver::kPacketsPerRing * sizeof(void*) + HandOver::kNotesPerRing * sizeof(Note) + 1024;
   return pool + workers * (workers - 1) * ring + queues * kDriverBytesPerQueue + kDriverBytes;
@@ -142,7 +151,10 @@ Sizing size_node(const NodeFile& node) {
   const uint32_t workers = worker_count(node);
   Sizing sizing{};
   sizing.buffers = count_buffers(node);
-  sizing.buffer_bytes = has_af_xdp(node) ? kAfXdpBufferBytes : kPlainBufferBytes;
+  sizing.buffer_room = RTE_PKTMBUF_HEADROOM + node.buffer_bytes;
+  sizing.buffer_bytes = has_af_xdp(node) ? kAfXdpBufferBytes
+                                         : rte_mempool_calc_obj_size(
+                                               sizeof(rte_mbuf) + sizing.buffer_room, 0, nullptr);
   sizing.dpdk_bytes = count_dpdk_bytes(node, sizing);
   const uint64_t unproven = share_of_worker(node.flows_unproven, workers);
   sizing.flows = {.worker_count = workers,

@@ -24,6 +24,7 @@ inline constexpr uint32_t kAfXdpReopenings = 3;
 
 struct Sizing {
   uint32_t buffers;       // of the one packet pool
+  uint32_t buffer_room;   // headroom and frame
   uint32_t buffer_bytes;  // each, all included
   uint64_t dpdk_bytes;    // pool, rings and drivers
   FlowMemoryConfig flows;

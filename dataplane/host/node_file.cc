@@ -24,6 +24,8 @@ constexpr uint64_t kCoreMax = 1023;
 constexpr uint64_t kQueuesMax = 64;
 constexpr size_t kSocketPathMax = 107;  // sun_path, unix(7)
 constexpr uint64_t kBuffersMax = 16 << 20;
+constexpr uint64_t kBufferBytesMin = 128;
+constexpr uint64_t kBufferBytesMax = 16384;
 constexpr std::string_view kNameCharacters =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 
@@ -282,6 +284,14 @@ void read_vips(const Item& item, NodeFile& node) {
     interface.refuse_text("expected only with place: interface");
 }
 
+void read_buffer_bytes(const Item& item, NodeFile& node) {
+  const auto is_interface = [](const NodePort& port) { return port.kind == PortKind::af_xdp; };
+  if (item.is_there() && std::any_of(node.ports.begin(), node.ports.end(), is_interface))
+    item.refuse_text("expected only without interfaces, whose buffers have a fixed size");
+  node.buffer_bytes =
+      static_cast<uint32_t>(item.number_or(node.buffer_bytes, kBufferBytesMin, kBufferBytesMax));
+}
+
 void read_directories(const Item& top, NodeFile& node) {
   const auto path_or = [&](const char* key, const std::string& value) {
     return top[key].is_there() ? top[key].absolute_path() : value;
@@ -305,7 +315,7 @@ void read_hugepages(const Item& item, NodeFile& node) {
 
 NodeFile read_all(const Item& top) {
   top.expect_keys({"node", "run_dir", "state_dir", "ports", "workers", "main_core", "poll", "flows",
-                   "services", "backends", "hugepages", "flow_memory", "vips"});
+                   "buffer_bytes", "services", "backends", "hugepages", "flow_memory", "vips"});
   NodeFile node;
   node.node = top["node"].identifier(32);
   read_directories(top, node);
@@ -315,6 +325,7 @@ NodeFile read_all(const Item& top) {
   if (top["poll"].is_there())
     node.poll = Poll{static_cast<int>(top["poll"].one_of({"adaptive", "busy"}))};
   read_flows(top["flows"], node);
+  read_buffer_bytes(top["buffer_bytes"], node);
   node.service_count =
       static_cast<uint32_t>(top["services"].number_or(node.service_count, 2, kServicesMax));
   node.backend_count =

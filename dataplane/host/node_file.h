@@ -17,6 +17,7 @@
 //   main_core: 0
 //   poll: adaptive                      # adaptive: sleep when idle; busy: never
 //   flows: {ipv4: 1000000, ipv6: 250000, unproven: 65536}
+//   buffer_bytes: 2048                  # a packet buffer's room for a frame; not with interfaces
 //   services: 1024                      # service ids below this
 //   backends: 16384                     # backends' counters
 //   hugepages: auto                     # auto, off, or a hugetlbfs mount
@@ -60,6 +61,7 @@ struct NodeFile {
   uint64_t flows_ipv4 = 1'000'000;  // of the whole node, established
   uint64_t flows_ipv6 = 250'000;
   uint64_t flows_unproven = 65'536;
+  uint32_t buffer_bytes = 2048;   // longest frame that a packet buffer holds
   uint32_t service_count = 1024;  // ids below this; at most 65536
   uint32_t backend_count = 16384;
   std::string hugepages = "auto";  // auto, off, or a hugetlbfs mount

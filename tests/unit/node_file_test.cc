@@ -83,11 +83,24 @@ TEST_F(NodeFileTest, EveryKeyIsRead) {
   EXPECT_EQ(node->vip_interface, "eth0");
 }
 
+TEST_F(NodeFileTest, BuffersOfAnotherSizeAreForDevicesThatDpdkOwns) {
+  const std::string owned = "node: a\nports: [{name: p, vdev: net_null0}]\nworkers: [{core: 1}]\n";
+  const auto result = read(owned + "buffer_bytes: 128\n");
+  const auto* node = std::get_if<NodeFile>(&result);
+  ASSERT_NE(node, nullptr) << std::get<std::string>(result);
+  EXPECT_EQ(node->buffer_bytes, 128u);
+  EXPECT_EQ(refusal(owned + "buffer_bytes: 127\n"),
+            ":4: buffer_bytes: expected a whole number from 128 to 16384, found \"127\"");
+  EXPECT_EQ(refusal_with("poll: busy", "buffer_bytes: 128"),
+            ":9: buffer_bytes: expected only without interfaces, whose buffers have a fixed size");
+}
+
 TEST_F(NodeFileTest, AShortFileGetsDefaults) {
   const auto result = read("node: a\nports: [{name: p, interface: eth0}]\nworkers: [{core: 1}]\n");
   const auto* node = std::get_if<NodeFile>(&result);
   ASSERT_NE(node, nullptr) << std::get<std::string>(result);
   EXPECT_EQ(node->ports[0].queues, 1u);
+  EXPECT_EQ(node->buffer_bytes, 2048u);
   EXPECT_EQ(node->poll, Poll::adaptive);
   EXPECT_EQ(node->flows_ipv4, 1'000'000u);
   EXPECT_EQ(node->hugepages, "auto");
