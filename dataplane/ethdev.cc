@@ -161,6 +161,17 @@ void start_ethdev(uint16_t ethdev, const EthdevRequest& request, EthdevFacts& fa
     facts.rss = deal_out_queues(ethdev, info_of(ethdev), request, facts.receive_queues);
 }
 
+void add_counts(uint16_t ethdev, EthdevCounts& sum) {
+  rte_eth_stats stats{};
+  if (rte_eth_stats_get(ethdev, &stats) != 0) return;
+  sum.received += stats.ipackets;
+  sum.sent += stats.opackets;
+  sum.missed += stats.imissed;
+  sum.without_buffer += stats.rx_nombuf;
+  sum.receive_errors += stats.ierrors;
+  sum.send_errors += stats.oerrors;
+}
+
 void stop_ethdev(uint16_t ethdev) {
   rte_eth_dev_stop(ethdev);
   rte_eth_dev_close(ethdev);

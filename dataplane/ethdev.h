@@ -38,6 +38,16 @@ struct EthdevFacts {
   bool ipv4_checksum;  // it verifies IPv4 header checksums
 };
 
+// What devices themselves have counted since they were started.
+struct EthdevCounts {
+  uint64_t received = 0;
+  uint64_t sent = 0;
+  uint64_t missed = 0;          // no descriptor was free
+  uint64_t without_buffer = 0;  // the pool was empty
+  uint64_t receive_errors = 0;
+  uint64_t send_errors = 0;
+};
+
 // The device id of a virtual device made with these arguments, or of a probed one.
 uint16_t create_vdev(const std::string& name, const std::string& arguments);
 void remove_vdev(const std::string& name);
@@ -46,6 +56,8 @@ uint16_t find_ethdev(const std::string& name);
 EthdevFacts configure_ethdev(uint16_t ethdev, const EthdevRequest& request);
 // `facts.rss` becomes false when the device does not take our redirection table.
 void start_ethdev(uint16_t ethdev, const EthdevRequest& request, EthdevFacts& facts);
+// Adds nothing when the device does not count.
+void add_counts(uint16_t ethdev, EthdevCounts& sum);
 void stop_ethdev(uint16_t ethdev);
 
 }  // namespace rota

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <spdlog/spdlog.h>
+#include <utility>
 
 #include "dataplane/interface.h"
 
@@ -43,7 +45,10 @@ PortSet::PortSet(const NodeFile& node, rte_mempool* pool, Quiescence& quiescence
 
 PortSet::~PortSet() {
   for (Entry& entry : entries_) {
-    if (entry.open) entry.port->close();
+    if (entry.open) {
+      tell_counts(entry.node.name, *entry.open);
+      entry.port->close();
+    }
     if (entry.kernel_side) close_kernel_side(*entry.kernel_side);
   }
 }
@@ -108,11 +113,26 @@ bool PortSet::try_open(Entry& entry) {
 
 // The workers let go first.
 void PortSet::close(Entry& entry) {
-  entry.open.reset();
+  const OpenPort open = *std::exchange(entry.open, {});
   publish();
   quiescence_.wait();
+  tell_counts(entry.node.name, open);
   entry.port->close();
   entry.next_attempt = Clock::now() + kDelayMin;  // the kernel takes a moment to let go
+}
+
+// The workers' counters (rota stats) should say the same.
+void PortSet::tell_counts(const std::string& name, const OpenPort& open) {
+  std::set<uint16_t> ethdevs;
+  for (const Queue& queue : open.receive) ethdevs.insert(queue.ethdev);
+  for (const Queue& queue : open.send) ethdevs.insert(queue.ethdev);
+  EthdevCounts sum;
+  for (const uint16_t ethdev : ethdevs) add_counts(ethdev, sum);
+  spdlog::info(
+      "port {}: its device counted {} received, {} sent, {} missed, {} without buffer, {} receive "
+      "errors, {} send errors",
+      name, sum.received, sum.sent, sum.missed, sum.without_buffer, sum.receive_errors,
+      sum.send_errors);
 }
 
 void PortSet::tell_opened(const Entry& entry) const {

@@ -59,6 +59,7 @@ class PortSet {
   bool try_open(Entry& entry);
   void close(Entry& entry);
   void tell_opened(const Entry& entry) const;
+  static void tell_counts(const std::string& name, const OpenPort& open);
   std::shared_ptr<const Plan> make_plan() const;
   void add_to_plan(Plan& plan, const Entry& entry, uint16_t index) const;
   void publish();

@@ -418,5 +418,20 @@ TEST(DaemonForward, FlowsMoveToAFlowMemoryOfOtherSizes) {
   EXPECT_FALSE(std::filesystem::exists(daemon.run_dir() + "/flows.new"));
 }
 
+TEST(DaemonForward, AtItsEndAPortTellsWhatItsDeviceHasCounted) {
+  Daemon daemon;
+  daemon.start_connected();
+  RotadEnd rotad(daemon.link());
+  ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
+  for (const uint16_t port : {40001, 40002, 40003}) forwarded_to(daemon, client_packet(port, kSyn));
+  ASSERT_EQ(daemon.program().kill(SIGTERM), 0);
+  EXPECT_EQ(rotad.sum(&WorkerCounters::received), 3u);
+  EXPECT_EQ(rotad.sum(&WorkerCounters::sent), 3u);
+  EXPECT_TRUE(rotad.conserves());
+  for (const char* line : {"port out0: its device counted 3 received, 0 sent, 0 missed",
+                           "port in0: its device counted 0 received, 3 sent, 0 missed"})
+    EXPECT_NE(daemon.log().find(line), std::string::npos) << line;
+}
+
 }  // namespace
 }  // namespace rota::test
