@@ -13,15 +13,17 @@ from lab.namespace import Namespace
 from lab.process import LabError, run, wait_until
 
 LARGE_BYTES = 12 * 1024 * 1024
+SPARE_FILES = 64  # that nginx opens beside its connections
 SLOW_RATE = "3m"  # bytes a second that /slow is sent at: some four seconds
 
 _NGINX = """
 daemon off;
 user root;
 worker_processes 1;
+worker_rlimit_nofile {files};
 pid {path}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
   access_log off;
   default_type text/plain;
@@ -56,8 +58,8 @@ class Backend(Namespace):
         self.ipv4 = ipv4
         self.ipv6 = ipv6
 
-    def serve_web(self):
-        """nginx: HTTP on 80 and 8080, HTTPS on 443 and 8443.
+    def serve_web(self, connections=4096):
+        """nginx: HTTP on 80 and 8080, HTTPS on 443 and 8443; so many connections at once.
 
         `/` answers the backend's name, `/who` the peer as the server sees it, `/large` a file, and
         `/slow` the same file at a limited rate. Every answer has the name in a header X-Backend.
@@ -65,7 +67,8 @@ class Backend(Namespace):
         shared = _shared_files(self.ground.path / "shared")
         conf = self.path / "nginx.conf"
         conf.write_text(_NGINX.format(path=self.path, shared=shared, name=self.label,
-                                      rate=SLOW_RATE))
+                                      rate=SLOW_RATE, connections=connections,
+                                      files=connections + SPARE_FILES))
         nginx = self.start("nginx", "nginx", "-e", "stderr", "-p", self.path, "-c", conf)
         nginx.wait_for(lambda: self.listens(8080) and self.listens(8443), "nginx listens")
         return nginx

@@ -67,6 +67,12 @@ class Lab:
     def hosts(self):
         return [self.client, self.lb, *self.backends]
 
+    def add_host(self, label, bridge, *addresses):
+        """One more host, its eth0 on the bridge `outside` or `inside`."""
+        host = self._make(Namespace(self.ground, label))
+        self._join(host, "eth0", bridge, *addresses)
+        return host
+
     def start(self, **node_changes):
         """Writes the node file, starts rotad and rota-dataplane, waits until they serve."""
         self.lb.write_node_file(**node_changes)

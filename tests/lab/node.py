@@ -20,11 +20,12 @@ def build_path():
 
 
 def program_path(name):
-    """Where a program of ours is: $ROTA_DATAPLANE, $ROTAD, $ROTA, or in the build folder."""
+    """Where a program of ours is: $ROTA_DATAPLANE, $ROTAD, $ROTA ..., or in the build folder."""
     variable, inside = {
         "rota-dataplane": ("ROTA_DATAPLANE", "dataplane/rota-dataplane"),
         "rotad": ("ROTAD", "controlplane/rotad"),
         "rota": ("ROTA", "controlplane/cli/rota"),
+        "rota-connections": ("ROTA_CONNECTIONS", "perf/connections/rota-connections"),
     }[name]
     path = Path(os.environ.get(variable, build_path() / inside))
     if not path.exists():
