@@ -47,9 +47,9 @@ end
 
 local COLUMNS = {
   { "load %", "load_percent", "%d" }, { "Mpps", "rx_mpps", "%.3f" },
-  { "lost %", "loss_percent", "%.4f" }, { "probes", "samples", "%d" }, { "min us", "min_us", "%.1f" },
-  { "p50", "p50_us", "%.1f" }, { "p90", "p90_us", "%.1f" }, { "p99", "p99_us", "%.1f" },
-  { "p99.9", "p99.9_us", "%.1f" }, { "max", "max_us", "%.1f" },
+  { "lost %", "loss_percent", "%.4f" }, { "probes", "samples", "%d" },
+  { "min us", "min_us", "%.1f" }, { "p50", "p50_us", "%.1f" }, { "p90", "p90_us", "%.1f" },
+  { "p99", "p99_us", "%.1f" }, { "p99.9", "p99.9_us", "%.1f" }, { "max", "max_us", "%.1f" },
 }
 
 lib.main(function()

@@ -120,7 +120,7 @@ def measure(ground, words):
         capture = None
         settings = [f"mac={ROTA_MAC}", *words.settings]
         if words.capture:
-            capture = ground.path / "capture.pcap"
+            capture = ground.path / ("syn.pcap" if words.syn else "flows.pcap")
             port = TCP_PORT if words.syn else UDP_PORT
             run(HERE / "capture.py", capture, "--flows", words.capture, "--mac", ROTA_MAC,
                 "--vip", f"{VIP}:{port}", *(["--syn"] if words.syn else []))
