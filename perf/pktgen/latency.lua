@@ -26,7 +26,7 @@ end
 
 local function measure(settings, traffic, load)
   local rate, path = settings.rate * load / 100, os.tmpname()
-  local from = lib.start(settings, rate)
+  local from = lib.start(settings, traffic, rate)
   pktgen.latsampler_params(settings.rx, "simple", MOST_SAMPLES, EVERY_PROBE, path)
   pktgen.latsampler(settings.rx, "on")
   pktgen.delay(math.ceil(settings.trial_s * 1000))

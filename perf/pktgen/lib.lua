@@ -12,8 +12,8 @@ local lib = {}
 os.setlocale("C") -- or 0.1 is no number where the decimal point is a comma
 
 -- Pktgen builds its packets when a port starts; at the rate of a trial it would then send at once
--- all that it had missed meanwhile. So it starts at this rate.
-local IDLE_RATE = 0.01
+-- all that it had missed meanwhile. So it starts with so many packets a second.
+local IDLE_PPS = 5000
 -- Below this part of what it was asked for, the generator did not keep up.
 local KEPT_UP = 0.98
 local WIRE_OVERHEAD = 20 -- bytes of preamble and gap between frames
@@ -191,14 +191,32 @@ local function missed(settings)
   return stats.imissed + stats.rx_nombuf + stats.ierrors
 end
 
--- Starts sending. Returns the time.
-function lib.start(settings, rate)
+local LOOK_S = 0.05
+local ONE_PACKET = 1 / LOOK_S -- a second
+
+-- Sets the rate until `least_pps` are seen at the receiving port. Now and then Pktgen takes the link
+-- for down just when it reckons the rate, and pauses for a minute. Returns when it was set.
+local function set_rate(settings, rate, least_pps)
+  local from
+  wait_for("packets at port " .. settings.rx, 10, function()
+    from = uptime()
+    local before = received(settings)
+    pktgen.set(settings.tx, "rate", rate)
+    pktgen.delay(math.ceil(LOOK_S * 1000))
+    return received(settings) - before >= least_pps * LOOK_S
+  end)
+  return from
+end
+
+-- Starts sending. Returns when the rate was reached.
+function lib.start(settings, traffic, rate)
+  local pps = asked_pps(settings, traffic, rate)
+  local idle = math.min(rate, rate * IDLE_PPS / pps)
   pktgen.clr()
-  pktgen.set(settings.tx, "rate", IDLE_RATE)
+  pktgen.set(settings.tx, "rate", idle)
   pktgen.start(settings.tx)
-  wait_for("the first packets sent", 20, function() return sent(settings) > 0 end)
-  pktgen.set(settings.tx, "rate", rate)
-  return uptime()
+  set_rate(settings, idle, ONE_PACKET)
+  return set_rate(settings, rate, pps > 4 * IDLE_PPS and 2 * IDLE_PPS or ONE_PACKET)
 end
 
 local function wait_until_quiet(settings)
@@ -237,7 +255,7 @@ function lib.stop(settings, traffic, rate, from)
 end
 
 function lib.trial(settings, traffic, rate, seconds)
-  local from = lib.start(settings, rate)
+  local from = lib.start(settings, traffic, rate)
   pktgen.delay(math.ceil(seconds * 1000))
   local trial = lib.stop(settings, traffic, rate, from)
   lib.say("%d B, %d flows, %6.2f %%: asked %.3f, sent %.3f, received %.3f Mpps, lost %d (%.4f %%)",
