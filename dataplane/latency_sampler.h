@@ -8,9 +8,9 @@
 //
 // One burst in kBurstsPerSample is sampled: of one packet of it, drawn by chance, the time is
 // taken, and counts as that of as many packets as the burst had. So every packet weighs the same
-// on average, be bursts small or large, while the cost goes by bursts: two comparisons for one that
-// is not sampled. The number is prime, so that it does not fall in step with a worker's queues.
-// Packets that are not sent (dropped, punted) count nothing.
+// on average, be bursts small or large, while the cost goes by bursts: a few comparisons for one
+// that is not sampled. The number is prime, so that it does not fall in step with a worker's
+// queues. Packets that are not sent (dropped, punted) count nothing.
 #pragma once
 
 #include <array>

@@ -121,7 +121,7 @@ void PortSet::close(Entry& entry) {
   entry.next_attempt = Clock::now() + kDelayMin;  // the kernel takes a moment to let go
 }
 
-// The workers' counters (rota stats) should say the same.
+// To the log, what the port's device has counted since it opened.
 void PortSet::tell_counts(const std::string& name, const OpenPort& open) {
   std::set<uint16_t> ethdevs;
   for (const Queue& queue : open.receive) ethdevs.insert(queue.ethdev);

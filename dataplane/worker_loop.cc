@@ -187,11 +187,11 @@ void WorkerLoop::forward() {
 
 inline void WorkerLoop::carry_out(const Packet& packet, rte_mbuf* mbuf) {
   switch (packet.verdict) {
-    [[likely]] case Verdict::send : mbuf->data_off =
-        static_cast<uint16_t>(packet.data - static_cast<uint8_t*>(mbuf->buf_addr));
-    mbuf->data_len = static_cast<uint16_t>(packet.length);
-    mbuf->pkt_len = packet.length;
-    return send(mbuf, packet.out_port);
+    case Verdict::send:
+      mbuf->data_off = static_cast<uint16_t>(packet.data - static_cast<uint8_t*>(mbuf->buf_addr));
+      mbuf->data_len = static_cast<uint16_t>(packet.length);
+      mbuf->pkt_len = packet.length;
+      return send(mbuf, packet.out_port);
     case Verdict::punt:
       return punt(mbuf, packet.port);
     case Verdict::hand_over:

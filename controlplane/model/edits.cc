@@ -39,10 +39,12 @@ void set_if_given(Field& field, std::string_view what, uint32_t wish, uint32_t l
 
 Result<ServiceTimeouts> changed(ServiceTimeouts timeouts, const TimeoutsChange& wish) {
   std::optional<Error> wrong;
-  set_if_given(timeouts.established_s, "timeout established", wish.established_s, 1, kTimeoutMax,
+  set_if_given(timeouts.established_s, "timeout established", wish.established_s, kTimeoutMin_s,
+               kTimeoutMax_s, wrong);
+  set_if_given(timeouts.closing_s, "timeout closing", wish.closing_s, kTimeoutMin_s, kTimeoutMax_s,
                wrong);
-  set_if_given(timeouts.closing_s, "timeout closing", wish.closing_s, 1, kTimeoutMax, wrong);
-  set_if_given(timeouts.unproven_s, "timeout unproven", wish.unproven_s, 1, kTimeoutMax, wrong);
+  set_if_given(timeouts.unproven_s, "timeout unproven", wish.unproven_s, kTimeoutMin_s,
+               kTimeoutMax_s, wrong);
   if (wrong) return *wrong;
   return timeouts;
 }

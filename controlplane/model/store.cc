@@ -431,7 +431,7 @@ Service service_of(Statement& row) {
   service.mode = good(parse_mode(row.text(column++)));
   service.scheduler = good(parse_scheduler(row.text(column++)));
   const auto timeout = [&] {
-    return narrow<uint16_t>("timeout", row.integer(column++), 1, kTimeoutMax);
+    return narrow<uint16_t>("timeout", row.integer(column++), kTimeoutMin_s, kTimeoutMax_s);
   };
   service.timeouts.established_s = timeout();
   service.timeouts.closing_s = timeout();

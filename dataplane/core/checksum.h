@@ -41,15 +41,15 @@ inline uint16_t checksum_full(const void* from, size_t bytes) {
   return static_cast<uint16_t>(~checksum_fold(checksum_sum(from, bytes)));
 }
 
-// The same of a number of words that is known when compiling: straight additions.
-template <size_t kWords>
-inline uint16_t checksum_full_of_words(const void* from) {
+// The same of a number of bytes that is known when compiling, a multiple of 4: straight additions.
+template <size_t kBytes>
+inline uint16_t checksum_full(const void* from) {
+  static_assert(kBytes % 4 == 0);
   const auto* at = static_cast<const uint8_t*>(from);
-  const uint64_t sum = [at]<size_t... kWord>(std::index_sequence<kWord...>) {
-    return (uint64_t{load<uint32_t>(at + kWord * 4)} + ...);
-  }
-  (std::make_index_sequence<kWords>());
-  return static_cast<uint16_t>(~checksum_fold(sum));
+  const auto sum_of = [at]<size_t... kIndex>(std::index_sequence<kIndex...>) {
+    return (uint64_t{load<uint32_t>(at + kIndex * 4)} + ...);
+  };
+  return static_cast<uint16_t>(~checksum_fold(sum_of(std::make_index_sequence<kBytes / 4>())));
 }
 
 // What changed under a checksum: each replace() notes an old and a new value, apply() gives the

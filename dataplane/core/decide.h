@@ -11,7 +11,6 @@
 #include "dataplane/core/headers.h"
 #include "dataplane/core/owner.h"
 #include "dataplane/core/packet.h"
-#include "dataplane/core/tuple.h"
 
 namespace rota {
 

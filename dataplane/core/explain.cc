@@ -10,7 +10,6 @@
 #include "dataplane/core/owner.h"
 #include "dataplane/core/parse.h"
 #include "dataplane/core/route.h"
-#include "dataplane/core/tuple.h"
 
 namespace rota {
 namespace {

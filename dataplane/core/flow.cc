@@ -380,7 +380,7 @@ void pick(Burst burst, const Generation& generation, Worker& worker, uint16_t no
       pick_for_request(packet, scene);
     else if (packet.direction == Direction::to_client)
       note_reply(packet, scene);
-    else
+    else if (packet.direction == Direction::error_to_backend)
       pick_for_error(packet, scene);
   });
 }

@@ -28,8 +28,8 @@
 
 namespace rota {
 
-// Computes each packet's flow hash, and fetches the bucket where its record should be. REQUIRES:
-// match().
+// Computes each packet's flow hash, and fetches the bucket where its record should be, and for a
+// SYN those where it may be new. REQUIRES: match().
 void find(Burst burst, const Worker& worker);
 
 // Sets the backend of each packet from a client and of each ICMP error (which changes no record),

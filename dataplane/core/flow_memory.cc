@@ -62,7 +62,7 @@ std::span<Byte> table_bytes(std::span<Byte> memory, uint64_t offset, const FlowG
 
 bool away_too_long(const FlowMemoryHeader& header, uint64_t boottime_s) {
   const uint64_t alive_s = header.alive_s.load(std::memory_order_relaxed);
-  return boottime_s < alive_s || boottime_s - alive_s > kTimeoutMax;
+  return boottime_s < alive_s || boottime_s - alive_s > kTimeoutMax_s;
 }
 
 template <typename Table>
@@ -86,7 +86,7 @@ void reimport_table(const Table& from, uint32_t from_limit, uint16_t from_now, c
                     uint16_t to_now, TargetOf&& target_of, ReimportReport& report) {
   from.for_each_established(from_limit, [&](const auto& entry) {
     const uint16_t idle = idle_s(entry, from_now);
-    if (idle > kTimeoutMax) {
+    if (idle > kTimeoutMax_s) {
       ++report.too_old;
       return;
     }

@@ -204,12 +204,13 @@ void FlowTable<Entry>::rebind(Entry& entry, uint32_t backend, FlowState state, u
 
 // An empty slot of the bucket, if need be by removing a record that gives way.
 template <typename Entry>
-Entry* FlowTable<Entry>::vacancy(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts) {
+Entry* FlowTable<Entry>::established_vacancy(Bucket* bucket, uint16_t now,
+                                             const FlowTimeouts& timeouts) {
   for (Entry& entry : bucket->slots)
     if (entry.state() == FlowState::empty) return &entry;
   for (Entry& entry : bucket->slots) {
     if (!gives_way(entry, now, timeouts.of(entry.key.service))) continue;
-    if (timeouts.on_expired != nullptr && entry.state() != FlowState::unproven)
+    if (timeouts.on_expired != nullptr)
       timeouts.on_expired(timeouts.context, entry.key.service, entry.backend);
     release(&entry);
     add(stats_->expired, 1);
@@ -223,13 +224,13 @@ Entry* FlowTable<Entry>::place_established(uint64_t hash, uint16_t now,
                                            const FlowTimeouts& timeouts) {
   const FlowRegion region = geometry_.established();
   Bucket* home = buckets_ + region.primary(hash);
-  if (Entry* entry = vacancy(home, now, timeouts)) return entry;
+  if (Entry* entry = established_vacancy(home, now, timeouts)) return entry;
   if (overflow(*home) == kOverflowMax) return nullptr;
   Bucket* other = buckets_ + region.secondary(hash);
-  if (Entry* entry = vacancy(other, now, timeouts)) return entry;
+  if (Entry* entry = established_vacancy(other, now, timeouts)) return entry;
   if (Entry* entry = make_room(home, now, timeouts)) return entry;
   if (Entry* entry = make_room(other, now, timeouts)) return entry;
-  return vacancy(buckets_ + geometry_.stash(hash), now, timeouts);
+  return established_vacancy(buckets_ + geometry_.stash(hash), now, timeouts);
 }
 
 // An empty slot of a full bucket, by moving one of its records to that record's other bucket.
@@ -241,7 +242,7 @@ Entry* FlowTable<Entry>::make_room(Bucket* bucket, uint16_t now, const FlowTimeo
     Bucket* home = buckets_ + region.primary(entry_hash);
     if (home == bucket && overflow(*home) == kOverflowMax) continue;
     Bucket* other = home == bucket ? buckets_ + region.secondary(entry_hash) : home;
-    Entry* vacant = vacancy(other, now, timeouts);
+    Entry* vacant = established_vacancy(other, now, timeouts);
     if (vacant == nullptr) continue;
     move(&entry, vacant, entry_hash);
     add(stats_->displaced, 1);
@@ -266,8 +267,8 @@ Entry* FlowTable<Entry>::place_unproven(uint64_t hash, uint16_t now, const FlowT
   return oldest;
 }
 
-// As vacancy(), in one pass, which is all that a flood of new flows costs in a full bucket. Of
-// those that may be evicted, and `oldest`, `oldest` becomes the oldest.
+// The same of the unproven region, in one pass: all that a flood costs in a full bucket. `oldest`
+// becomes the oldest record seen so far that may be evicted.
 template <typename Entry>
 Entry* FlowTable<Entry>::unproven_vacancy(Bucket* bucket, Entry*& oldest, uint16_t now,
                                           const FlowTimeouts& timeouts) {
@@ -328,8 +329,9 @@ template <typename Entry>
 void FlowTable<Entry>::leave_stash(Entry* entry, uint16_t now, const FlowTimeouts& timeouts) {
   const uint64_t entry_hash = hash(entry->key);
   const FlowRegion region = geometry_.established();
-  Entry* vacant = vacancy(buckets_ + region.primary(entry_hash), now, timeouts);
-  if (vacant == nullptr) vacant = vacancy(buckets_ + region.secondary(entry_hash), now, timeouts);
+  Entry* vacant = established_vacancy(buckets_ + region.primary(entry_hash), now, timeouts);
+  if (vacant == nullptr)
+    vacant = established_vacancy(buckets_ + region.secondary(entry_hash), now, timeouts);
   if (vacant != nullptr) move(entry, vacant, entry_hash);
 }
 
@@ -378,7 +380,8 @@ typename FlowTable<Entry>::RepairReport FlowTable<Entry>::repair(uint32_t servic
     put(bucket.slots[0].meta, 0);
     for (Entry& entry : bucket.slots) {
       clear_spare(entry);
-      if (well_formed(entry, &bucket, service_limit) && idle_s(entry, now) <= kTimeoutMax) continue;
+      if (well_formed(entry, &bucket, service_limit) && idle_s(entry, now) <= kTimeoutMax_s)
+        continue;
       if (entry.status != 0) ++report.cleared;
       clear_record(entry);
     }
@@ -391,13 +394,14 @@ typename FlowTable<Entry>::RepairReport FlowTable<Entry>::repair(uint32_t servic
   return report;
 }
 
-// Second pass: every record is well formed by itself.
+// Second pass: every record is well formed by itself. The established region comes first.
 template <typename Entry>
 void FlowTable<Entry>::repair_record(Entry& entry, RepairReport& report) {
   const uint64_t entry_hash = hash(entry.key);
   Bucket* bucket = bucket_of(&entry);
   Bucket* home = home_of(bucket, entry_hash);
-  const bool duplicate = is_duplicate(&entry, entry_hash);
+  const bool proven = geometry_.is_unproven(index_of(bucket)) && lookup(entry.key, entry_hash);
+  const bool duplicate = proven || is_duplicate(&entry, entry_hash);
   if (duplicate || (bucket != home && overflow(*home) == kOverflowMax)) {
     const BucketWrite<Entry> writing(*bucket);
     clear_record(entry);

@@ -251,7 +251,7 @@ class FlowTable {
                             uint16_t now, const FlowTimeouts& timeouts, uint8_t flags = 0);
 
   // Stores an unproven flow without a backend, which the caller sets by bind() once it has drawn
-  // the turn. Where both buckets are full, an expired record gives way, else the oldest that is
+  // the turn. It takes an empty slot or an expired record's, else that of the oldest record that is
   // neither answered nor younger than kEvictionAge_s. nullptr: there is none such; counted as
   // refused. REQUIRES: the unproven region has no record of the key.
   Entry* reserve_unproven(const Key& key, uint64_t hash, uint16_t now,
@@ -316,8 +316,8 @@ class FlowTable {
   };
   // Makes any bytes a consistent table again: sequences even; records removed that are
   // half-written, misplaced, of a service outside 1..service_limit-1, idle for more than
-  // kTimeoutMax, or second copies; overflow counts, tags and record counts rebuilt. Cost: one pass
-  // over the memory.
+  // kTimeoutMax_s, or second copies; overflow counts, tags and record counts rebuilt. Cost: one
+  // pass over the memory.
   RepairReport repair(uint32_t service_limit, uint16_t now);
 
   // Calls fn(const Entry&) for every record of the established region that is well formed, without
@@ -348,7 +348,7 @@ class FlowTable {
 
   Entry* search(const FlowRegion& region, const Key& key, uint64_t hash) const;
   Entry* search_elsewhere(const FlowRegion& region, const Key& key, uint64_t hash) const;
-  Entry* vacancy(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);
+  Entry* established_vacancy(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);
   Entry* place_established(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
   Entry* place_unproven(uint64_t hash, uint16_t now, const FlowTimeouts& timeouts);
   Entry* make_room(Bucket* bucket, uint16_t now, const FlowTimeouts& timeouts);

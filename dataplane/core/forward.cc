@@ -44,11 +44,12 @@ void count_sent(const Packet& packet, Worker& worker) {
   service.bytes_in.add(bytes);
   backend.packets_in.add(1);
   backend.bytes_in.add(bytes);
-  if (!(packet.flags & (packet_flag::kOrphan | packet_flag::kStateless))) [[likely]]
-    return;
-  if (packet.flags & packet_flag::kStateless) return service.stateless.add(1);
-  service.orphans.add(1);
-  backend.orphans.add(1);
+  if (packet.flags & packet_flag::kOrphan) [[unlikely]] {
+    service.orphans.add(1);
+    backend.orphans.add(1);
+  } else if (packet.flags & packet_flag::kStateless) [[unlikely]] {
+    service.stateless.add(1);
+  }
 }
 
 void count(Burst burst, Worker& worker) {

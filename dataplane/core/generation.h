@@ -50,7 +50,7 @@ struct alignas(64) ServiceView {
 };
 static_assert(sizeof(ServiceView) == 64);
 
-// Who is served. A handful of words, to be kept in registers over a burst.
+// Who is served: an address and a mask, to be kept in registers over a burst.
 class EndpointTable {
  public:
   // REQUIRES: the places lie inside the blob, at least one is free, their number is a power of two.
@@ -75,7 +75,7 @@ class EndpointTable {
 struct Generation {
   const SnapshotRoot* root = nullptr;
   std::span<const ServiceView> services;      // by service id
-  std::span<const ServiceTimeouts> timeouts;  // by service id
+  std::span<const ServiceTimeouts> timeouts;  // by service id: those of services, for the sweep
   const SnapshotEndpoints* endpoints = nullptr;
   const SnapshotRoutes* routes = nullptr;
 

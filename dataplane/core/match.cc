@@ -8,7 +8,7 @@
 namespace rota {
 namespace {
 
-// What the lookups of one packet found, beside the generation they look in.
+// What the lookups of one packet look in, and what they found.
 struct SteerTables {
   const EndpointTable& endpoints;
   const Generation& generation;
@@ -85,7 +85,7 @@ void serve(Packet& packet, Direction direction, const Endpoint& endpoint,
 
 // An ICMP error towards a VIP is about a packet that left as a service's: it goes to whom it
 // quotes.
-void match_quote(Packet& packet, const Generation& generation) {
+void match_quote(Packet& packet, const EndpointTable& endpoints, const Generation& generation) {
   if (!parse_quote(packet)) return packet.drop_for(Drop::icmp_unmatched);
   const bool ipv6 = packet.is_ipv6();
   const uint8_t* quote = packet.data + packet.quote_l3_offset;
@@ -96,7 +96,7 @@ void match_quote(Packet& packet, const Generation& generation) {
                         .port = ports.source,
                         .protocol = packet.protocol,
                         .kind = EndpointKind::service};
-  const Endpoint* endpoint = generation.find_endpoint(key);
+  const Endpoint* endpoint = endpoints.find(words_of(key));
   if (endpoint == nullptr) return packet.drop_for(Drop::icmp_unmatched);
   serve(packet, Direction::error_to_backend, *endpoint, generation, destination_in(quote, ipv6),
         ports.destination);
@@ -117,7 +117,7 @@ void match_ip(Packet& packet, const EndpointTable& endpoints, const Generation& 
     case ROTA_STEER_FRAGMENT:
       return packet.drop_for(Drop::fragment);
     case ROTA_STEER_ERROR:
-      return match_quote(packet, generation);
+      return match_quote(packet, endpoints, generation);
     case ROTA_STEER_KERNEL:
       packet.verdict = Verdict::punt;
       return;
@@ -129,7 +129,7 @@ void match_ip(Packet& packet, const EndpointTable& endpoints, const Generation& 
 void match(Burst burst, const Generation& generation) {
   const EndpointTable endpoints(*generation.endpoints);
   for_each_on_its_way(burst, [&](Packet& packet) {
-    if (packet.shape == Shape::other)
+    if (packet.shape == Shape::other)  // as steer.h would say; there may be no address to show it
       packet.verdict = Verdict::punt;
     else if (packet.is_ipv6())
       match_ip<true>(packet, endpoints, generation);

@@ -10,8 +10,9 @@
 
 namespace rota {
 
-// Sets service and direction (and, for a reply, backend); or gives a verdict: punt what is the
-// kernel's, drop fragments and what no table explains. REQUIRES: parse().
+// Sets service, direction, kTranslated and the client's place (for a reply also the backend, for an
+// ICMP error the place of what it quotes); or gives a verdict: punt what is the kernel's, drop
+// fragments and what no table explains. REQUIRES: parse().
 void match(Burst burst, const Generation& generation);
 
 }  // namespace rota

@@ -74,8 +74,8 @@ struct alignas(64) Packet {
   const SnapshotBackend* backend;  // of the service; nullptr = none
   const NextHop* next_hop;         // nullptr = none
   uint64_t hash;                   // flow_hash of its key; served packets only
-  uint16_t client_offset;          // of the client's address; served packets only
-  uint16_t quote_l3_offset;        // icmp_error: of the quoted packet's headers
+  uint16_t client_offset;          // of the client's address; served packets only, until rewrite
+  uint16_t quote_l3_offset;        // icmp_error, until rewrite: of the quoted packet's headers
   uint16_t quote_l4_offset;
   uint16_t owner;  // verdict hand_over
 

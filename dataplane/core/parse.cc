@@ -66,7 +66,7 @@ bool fit(Packet& packet, uint32_t ip_bytes) {
 // Of an IPv4 header; almost all have no options.
 bool is_checksum_right(const uint8_t* header, uint32_t header_bytes) {
   if (header_bytes == sizeof(Ipv4Header)) [[likely]]
-    return checksum_full_of_words<sizeof(Ipv4Header) / 4>(header) == 0;
+    return checksum_full<sizeof(Ipv4Header)>(header) == 0;
   return checksum_full(header, header_bytes) == 0;
 }
 

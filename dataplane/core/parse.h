@@ -13,7 +13,8 @@ namespace rota {
 // Extension headers walked before an IPv6 packet counts as impossible.
 inline constexpr uint32_t kExtensionHeadersMax = 8;
 
-// Fills shape, protocol, offsets, tcp_flags, counter_bytes; or gives the verdict drop.
+// Fills shape, protocol, offsets and tcp_flags, and cuts the length to that of the datagram; or
+// gives the verdict drop.
 void parse(Burst burst);
 
 // Finds the packet an ICMP error quotes (RFC 792; RFC 4443 2.4 c): sets quote_l3_offset and

@@ -6,7 +6,6 @@
 
 #include "dataplane/core/checksum.h"
 #include "dataplane/core/headers.h"
-#include "dataplane/core/route.h"
 #include "dataplane/core/tuple.h"
 
 namespace rota {

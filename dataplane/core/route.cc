@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "dataplane/core/tuple.h"
-
 namespace rota {
 namespace {
 

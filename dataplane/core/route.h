@@ -12,8 +12,8 @@
 
 namespace rota {
 
-// The next hop towards an address, or nullptr. `hash` picks one of several (ECMP,
-// RFC 2992): the same hash takes the same way. Cost: log2 of the ranges.
+// The next hop towards an address, or nullptr. `hash` picks one of several (ECMP, RFC 2992): the
+// same hash takes the same way. Cost: log2 of the ranges.
 const NextHop* find_route(const Generation& generation, Be32 destination, uint64_t hash);
 const NextHop* find_route(const Generation& generation, const Ipv6Address& destination,
                           uint64_t hash);

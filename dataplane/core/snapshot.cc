@@ -60,8 +60,8 @@ SnapshotCheck check_service_policy(const SnapshotService& service, const Snapsho
   if (service.port.raw == 0) return refuse("service port", 1, 0);
   const ServiceTimeouts& timeouts = service.timeouts;
   for (const uint16_t timeout_s : {timeouts.established_s, timeouts.closing_s, timeouts.unproven_s})
-    if (timeout_s == 0 || timeout_s > kTimeoutMax)
-      return refuse("service timeout in seconds", kTimeoutMax, timeout_s);
+    if (timeout_s < kTimeoutMin_s || timeout_s > kTimeoutMax_s)
+      return refuse("service timeout in seconds", kTimeoutMax_s, timeout_s);
   return kAccepted;
 }
 

@@ -61,7 +61,7 @@ enum class Scheduler : uint8_t { round_robin = 1, maglev = 2 };
 enum class BackendState : uint8_t { up = 1, down = 2, draining = 3, disabled = 4 };
 enum class Protocol : uint8_t { icmp = 1, tcp = 6, udp = 17, icmpv6 = 58 };
 
-// Seconds; kTimeoutMin_s..kTimeoutMax each.
+// Seconds; kTimeoutMin_s..kTimeoutMax_s each.
 struct ServiceTimeouts {
   uint16_t established_s;
   uint16_t closing_s;
@@ -69,7 +69,7 @@ struct ServiceTimeouts {
   uint16_t reserved;
 };
 inline constexpr uint16_t kTimeoutMin_s = 1;
-inline constexpr uint16_t kTimeoutMax = 32000;  // below half the wrap of a 16-bit tick
+inline constexpr uint16_t kTimeoutMax_s = 32000;  // below half the wrap of a 16-bit tick
 
 struct SnapshotBackend {
   uint32_t id;        // stable, never reused; not 0

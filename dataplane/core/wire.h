@@ -3,9 +3,8 @@
 //
 // Wire order as a type: a Be16 or Be32 holds bytes as they stand in a packet and converts only
 // where it is asked to, so a forgotten swap does not compile. Both may lie anywhere in any bytes
-// (packed, may_alias). Addresses are plain bytes; an IPv4
-// address inside a 16-byte Address is IPv4-mapped (RFC 4291 2.5.5.2), which gives every table one
-// key form for both families.
+// (packed, may_alias). Addresses are plain bytes; an IPv4 address inside a 16-byte Address is
+// IPv4-mapped (RFC 4291 2.5.5.2), which gives every table one key form for both families.
 #pragma once
 
 #include <array>

@@ -145,8 +145,7 @@ void Neighbour::send_arp(uint16_t operation, const Address& from, const Address&
                          const MacAddress& mac) {
   uint8_t* at = wire_.frame(sizeof(EthernetHeader) + sizeof(ArpPacket));
   if (at == nullptr) return;
-  store(at,
-        EthernetHeader{operation == kReply ? mac : kBroadcast, mac_, kEtherArp});
+  store(at, EthernetHeader{operation == kReply ? mac : kBroadcast, mac_, kEtherArp});
   store(at + sizeof(EthernetHeader), ArpPacket{.operation = Be16::from_host(operation),
                                                .sender = arp_end(mac_, from),
                                                .target = arp_end(mac, to)});

@@ -60,7 +60,7 @@ TEST_F(DaemonPublish, AWrongMagicIsRefused) {
 
 TEST_F(DaemonPublish, AnotherVersionIsRefused) {
   expect_refused(refusal_with_service([](Blob& blob) { blob.header().version = 99; }),
-                 "version: expected 1, found 99");
+                 "version: expected " + std::to_string(kSnapshotVersion) + ", found 99");
 }
 
 TEST_F(DaemonPublish, ATruncatedBlobIsRefused) {

@@ -274,6 +274,24 @@ TEST(FlowMemory, AdoptionKeepsOneOfTwoCopiesOfARecord) {
   EXPECT_EQ(table.lookup(key, table.hash(key))->backend, 77u);
 }
 
+// As a kill between the two steps of promote() leaves it.
+TEST(FlowMemory, AdoptionKeepsTheProvenOneOfTwoCopiesOfARecord) {
+  const auto config = small_config(1);
+  TableMemory bytes(flow_memory_size(config));
+  FlowMemory memory = format(bytes.span(), config, kTestHashKey, kBoot_s);
+  auto table = memory.table4(0);
+  const FlowKey4 key = put(table, 1, 77, 0)->key;
+  const uint64_t hash = table.hash(key);
+  table.bind(*table.reserve_unproven(key, hash, 0, kTimeouts), 77);
+
+  const AdoptReport report = adopt(bytes.span(), config, kBoot_s + 1);
+  EXPECT_EQ(report.kept, 1u);
+  EXPECT_EQ(report.duplicates, 1u);
+  EXPECT_NE(table.lookup(key, hash), nullptr);
+  EXPECT_EQ(table.lookup_unproven(key, hash), nullptr);
+  EXPECT_EQ(table.unproven_size(), 0u);
+}
+
 TEST(FlowMemory, AdoptionRemovesAReservationThatNeverGotItsTurn) {
   const auto config = small_config(1);
   TableMemory bytes(flow_memory_size(config));
@@ -305,7 +323,7 @@ TEST(FlowMemory, AShortAbsenceCountsAsIdleTime) {
   put(memory.table4(0), 1, 1, 0);
   put(memory.table4(0), 2, 2, 20000);
   memory.mark_alive(kBoot_s + 20000);
-  const AdoptReport report = adopt(bytes.span(), config, kBoot_s + kTimeoutMax + 1);
+  const AdoptReport report = adopt(bytes.span(), config, kBoot_s + kTimeoutMax_s + 1);
   EXPECT_EQ(report.kept, 1u);
   EXPECT_EQ(report.cleared, 1u);
 }
@@ -330,6 +348,7 @@ void churn_one(Table table, std::mt19937_64& random) {
         table.rebind(*entry, backend_for(hash), FlowState::closing, 5);
       break;
     case 2:
+      if (table.lookup_unproven(key, hash) != nullptr) break;
       if (auto* entry = table.reserve_unproven(key, hash, 5, kTimeouts))
         table.bind(*entry, backend_for(hash));
       break;

@@ -125,6 +125,28 @@ TEST_F(Forward, TagsOfTheWayInGoAndTheTagOfTheWayOutComes) {
   EXPECT_EQ(outcome.frame.size(), from_client(1, kSyn).bytes().size() + 4);
 }
 
+TEST_F(Forward, AFrameGrowsOrShrinksByItsTagAndKeepsTheRest) {
+  for (const uint16_t vlan_in : {0, 7})
+    for (const uint16_t vlan_out : {0, 42})
+      for (const bool ipv6 : {false, true}) {
+        std::vector<NextHop> hops = standard_next_hops();
+        for (NextHop& hop : hops) hop.vlan = vlan_out;
+        world.publish(std::make_unique<BuiltGeneration>(standard_services(Mode::dsr), hops,
+                                                        standard_routes()));
+        const Frame request = ipv6 ? frame().ipv6("2001:db8::77", "2001:db8::10").tcp(99, 443, kSyn)
+                                   : from_client(1, kSyn);
+        Frame arriving = request;
+        if (vlan_in != 0) arriving.vlan(vlan_in);
+        const Outcome outcome = world.send(arriving);
+        ASSERT_EQ(outcome.verdict, Verdict::send);
+        const size_t start = vlan_out != 0 ? 18 : 14;
+        EXPECT_EQ(check_frame(outcome.frame).vlan, vlan_out);
+        EXPECT_EQ(get16(outcome.frame, start - 2), ipv6 ? 0x86dd : 0x0800);
+        EXPECT_EQ(Bytes(outcome.frame.begin() + static_cast<ptrdiff_t>(start), outcome.frame.end()),
+                  request.ip_bytes());
+      }
+}
+
 TEST_F(Forward, DsrChangesNothingButTheEthernetHeader) {
   world.publish(standard_generation(standard_services(Mode::dsr)));
   const Frame request = from_client(1, kSyn);

@@ -7,6 +7,7 @@
 #include <rte_mbuf.h>
 #include <vector>
 
+#include "dataplane/hand_over.h"
 #include "tests/support/seed.h"
 
 namespace rota {
@@ -69,6 +70,18 @@ TEST_F(Sampler, CountsOnePacketForTheWholeBurst) {
   EXPECT_EQ(counted(3, 7), 40u);
   EXPECT_EQ(all(), 40u);
   EXPECT_FALSE(sampler.has_any());
+}
+
+TEST_F(Sampler, ASampleGoesWithItsPacketAndItsErrand) {
+  rte_mbuf mbuf{};
+  for (const Errand errand : {Errand::forward, Errand::send, Errand::punt})
+    for (const Sample& sample : {Sample{0xffffffff, 65535, kBurstMax}, Sample{}}) {
+      give_errand(&mbuf, errand, 3, sample);
+      EXPECT_EQ(errand_of(&mbuf), errand);
+      EXPECT_EQ(sample_of(&mbuf).received, sample.received);
+      EXPECT_EQ(sample_of(&mbuf).service, sample.service);
+      EXPECT_EQ(sample_of(&mbuf).packets, sample.packets);
+    }
 }
 
 TEST_F(Sampler, IsDueOncePerInterval) {

@@ -93,6 +93,8 @@ TEST(Parse, DropsDamageByName) {
       {"IPv4 total beyond frame", syn4(), [](Bytes& b) { test::put16(b, 16, 41); },
        Drop::lying_length},
       {"IPv4 checksum", syn4(), [](Bytes& b) { b[24] ^= 1; }, Drop::bad_ipv4_checksum},
+      {"IPv4 checksum over options", syn4().options(3), [](Bytes& b) { b[36] ^= 1; },
+       Drop::bad_ipv4_checksum},
       {"TCP header of 16 bytes", syn4(), [](Bytes& b) { b[46] = 4 << 4; },
        Drop::bad_transport_header},
       {"TCP header beyond segment", syn4(), [](Bytes& b) { b[46] = 6 << 4; }, Drop::lying_length},
