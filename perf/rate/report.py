@@ -59,7 +59,8 @@ def _field(path, name):
 def _commit():
     git = ("git", "-c", "safe.directory=*")
     commit = _said(*git, "rev-parse", "--short", "HEAD")
-    changed = _said(*git, "status", "--porcelain", "--untracked-files=no")
+    changed = _said(*git, "status", "--porcelain", "--untracked-files=no", "--", ":/",
+                    ":!/perf/results")
     return commit + (" with changes" if changed not in ("", "unknown") else "")
 
 
