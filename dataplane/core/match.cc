@@ -77,7 +77,7 @@ void serve(Packet& packet, Direction direction, const Endpoint& endpoint,
            const Generation& generation, const uint8_t* client, Be16 client_port) {
   packet.direction = direction;
   packet.service = static_cast<uint16_t>(endpoint.service);
-  if (generation.services[packet.service].mode == Mode::dnat)
+  if (generation.services[packet.service].mode == Mode::dnat) [[likely]]
     packet.flags |= packet_flag::kTranslated;
   packet.client_offset = static_cast<uint16_t>(client - packet.data);
   packet.client_port = client_port;

@@ -145,7 +145,8 @@ void parse_frame(Packet& packet) {
   if (packet.length < sizeof(EthernetHeader)) return packet.drop_for(Drop::truncated);
   packet.l3_offset = sizeof(EthernetHeader);
   Be16 type = view<EthernetHeader>(packet.data).type;
-  if (is_tag(type) && !walk_tags(packet, type)) return packet.drop_for(Drop::truncated);
+  if (type != kEtherIpv4 && is_tag(type) && !walk_tags(packet, type))
+    return packet.drop_for(Drop::truncated);
   if (type == kEtherIpv4) return parse_ipv4(packet);
   if (type == kEtherIpv6) return parse_ipv6(packet);
 }

@@ -133,18 +133,11 @@ void rewrite_ethernet(Packet& packet, const NextHop& next_hop) {
 template <bool kIpv6>
 void translate(Packet& packet, const Generation& generation) {
   const SnapshotBackend& backend = *packet.backend;
-  switch (packet.direction) {
-    case Direction::to_backend:
-      return rewrite_side<kIpv6>(packet, Side::destination, backend.address, backend.port);
-    case Direction::error_to_backend:
-      return rewrite_error<kIpv6>(packet, backend);
-    case Direction::to_client: {
-      const SnapshotService& service = *generation.services[packet.service].blob;
-      return rewrite_side<kIpv6>(packet, Side::source, service.address, service.port);
-    }
-    case Direction::none:
-      return;
-  }
+  if (packet.direction == Direction::to_backend) [[likely]]
+    return rewrite_side<kIpv6>(packet, Side::destination, backend.address, backend.port);
+  if (packet.direction == Direction::error_to_backend) return rewrite_error<kIpv6>(packet, backend);
+  const SnapshotService& service = *generation.services[packet.service].blob;
+  rewrite_side<kIpv6>(packet, Side::source, service.address, service.port);
 }
 
 }  // namespace
