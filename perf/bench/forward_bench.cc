@@ -28,7 +28,8 @@ void forward_established(benchmark::State& state, bool ipv6, Mode mode) {
 }
 
 void each_size(benchmark::internal::Benchmark* bench) {
-  for (const int64_t flows : {1'000, 10'000, 64'000, 1'000'000, 10'000'000}) bench->Args({flows, 32});
+  for (const int64_t flows : {1'000, 10'000, 64'000, 1'000'000, 10'000'000})
+    bench->Args({flows, 32});
   bench->ArgNames({"flows", "burst"})->UseManualTime();
 }
 void each_burst(benchmark::internal::Benchmark* bench) {
