@@ -54,7 +54,7 @@ Dataplane::Dataplane(const NodeFile& node, const Sizing& sizing, const MemoryCho
       flows_(memory.flow_memory, sizing.flows),
       counters_(node),
       imports_fd_(create_imports(node, imports_)),
-      pool_(create_pool(sizing, has_af_xdp(node))),
+      pool_(create_pool(sizing, node.has_af_xdp())),
       quiescence_(static_cast<uint32_t>(node.worker_cores.size())),
       generations_(limits_of(node), flows_.memory().tickets(), quiescence_,
                    [this](const auto& in_force, const auto& next) { prepare(in_force, next); }),

@@ -57,7 +57,7 @@ void tell_sizes(const NodeFile& node, const Sizing& sizing, const MemoryChoice& 
   spdlog::info("node {}: {} workers, {} ports, {}", node.node, node.worker_cores.size(),
                node.ports.size(), node.path);
   spdlog::info("packet buffers: {} of {} bytes; with drivers {} of {} ({})", sizing.buffers,
-               sizing.buffer_bytes, human_bytes(sizing.dpdk_bytes),
+               sizing.object_bytes, human_bytes(sizing.dpdk_bytes),
                memory.hugepages ? "huge pages" : "ordinary memory", memory.why);
   spdlog::info("flows: {} IPv4, {} IPv6, {} unproven of each: {} in {}", node.flows_ipv4,
                node.flows_ipv6, node.flows_unproven, human_bytes(sizing.flow_bytes),

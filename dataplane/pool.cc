@@ -17,7 +17,7 @@ constexpr const char* kPoolName = "packets";
 
 std::runtime_error failure(const Sizing& sizing) {
   return std::runtime_error(fmt::format("no memory for {} packet buffers of {} bytes ({})",
-                                        sizing.buffers, sizing.buffer_bytes,
+                                        sizing.buffers, sizing.object_bytes,
                                         rte_strerror(rte_errno)));
 }
 
@@ -49,7 +49,7 @@ Pool create_af_xdp_pool(const Sizing& sizing) {
   const unsigned flags = RTE_MEMPOOL_F_NO_SPREAD;
   const uint32_t overhead =
       rte_mempool_calc_obj_size(RTE_CACHE_LINE_SIZE, flags, nullptr) - RTE_CACHE_LINE_SIZE;
-  Pool pool(rte_mempool_create_empty(kPoolName, sizing.buffers, sizing.buffer_bytes - overhead,
+  Pool pool(rte_mempool_create_empty(kPoolName, sizing.buffers, sizing.object_bytes - overhead,
                                      kPoolCache, sizeof(rte_pktmbuf_pool_private), SOCKET_ID_ANY,
                                      flags));
   if (pool == nullptr) throw failure(sizing);
@@ -68,7 +68,7 @@ Pool create_af_xdp_pool(const Sizing& sizing) {
 Pool create_pool(const Sizing& sizing, bool af_xdp) {
   if (af_xdp) return create_af_xdp_pool(sizing);
   Pool pool(rte_pktmbuf_pool_create(kPoolName, sizing.buffers, kPoolCache, 0,
-                                    static_cast<uint16_t>(sizing.buffer_room), SOCKET_ID_ANY));
+                                    static_cast<uint16_t>(sizing.data_room), SOCKET_ID_ANY));
   if (pool == nullptr) throw failure(sizing);
   return pool;
 }

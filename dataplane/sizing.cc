@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "dataplane/sizing.h"
 
-#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -60,7 +59,7 @@ uint64_t count_dpdk_bytes(const NodeFile& node, const Sizing& sizing) {
     if (port.buffers > 0) kept += ring_bytes(port.buffers);
   }
   const uint64_t pool =
-      uint64_t{sizing.buffers} * sizing.buffer_bytes + ring_bytes(sizing.buffers) + kept;
+      uint64_t{sizing.buffers} * sizing.object_bytes + ring_bytes(sizing.buffers) + kept;
   const uint64_t ring =
       HandOver::kPacketsPerRing * sizeof(void*) + HandOver::kNotesPerRing * sizeof(Note) + 1024;
   return pool + workers * (workers - 1) * ring + queues * kDriverBytesPerQueue + kDriverBytes;
@@ -142,19 +141,14 @@ void check_machine(const Sizing& sizing) {
 
 }  // namespace
 
-bool has_af_xdp(const NodeFile& node) {
-  return std::any_of(node.ports.begin(), node.ports.end(),
-                     [](const NodePort& port) { return port.kind == PortKind::af_xdp; });
-}
-
 Sizing size_node(const NodeFile& node) {
   const uint32_t workers = worker_count(node);
   Sizing sizing{};
   sizing.buffers = count_buffers(node);
-  sizing.buffer_room = RTE_PKTMBUF_HEADROOM + node.buffer_bytes;
-  sizing.buffer_bytes = has_af_xdp(node) ? kAfXdpBufferBytes
-                                         : rte_mempool_calc_obj_size(
-                                               sizeof(rte_mbuf) + sizing.buffer_room, 0, nullptr);
+  sizing.data_room = RTE_PKTMBUF_HEADROOM + node.buffer_bytes;
+  sizing.object_bytes = node.has_af_xdp() ? kAfXdpBufferBytes
+                                          : rte_mempool_calc_obj_size(
+                                                sizeof(rte_mbuf) + sizing.data_room, 0, nullptr);
   sizing.dpdk_bytes = count_dpdk_bytes(node, sizing);
   const uint64_t unproven = share_of_worker(node.flows_unproven, workers);
   sizing.flows = {.worker_count = workers,

@@ -24,8 +24,8 @@ inline constexpr uint32_t kAfXdpReopenings = 3;
 
 struct Sizing {
   uint32_t buffers;       // of the one packet pool
-  uint32_t buffer_room;   // headroom and frame
-  uint32_t buffer_bytes;  // each, all included
+  uint32_t data_room;     // of each: headroom and frame
+  uint32_t object_bytes;  // of each, all included
   uint64_t dpdk_bytes;    // pool, rings and drivers
   FlowMemoryConfig flows;
   uint64_t flow_bytes;
@@ -33,9 +33,6 @@ struct Sizing {
 };
 
 Sizing size_node(const NodeFile& node);
-
-// AF_XDP registers the pool with the kernel, which wants buffers that cross no page.
-bool has_af_xdp(const NodeFile& node);
 
 // Refuses more queues and kernel sides than DPDK has devices for (std::runtime_error).
 void check_devices(const NodeFile& node);

@@ -76,6 +76,14 @@ inline const SnapshotBackend* fallback_of(const ServiceView& service, uint64_t h
   return &service.backends()[rows[row]];
 }
 
+// The flow of a served packet. REQUIRES: it is of that family.
+inline FlowKey4 key4_of(const Packet& packet) {
+  return {load<Be32>(packet.client()), packet.client_port, packet.service};
+}
+inline FlowKey6 key6_of(const Packet& packet) {
+  return {load<Ipv6Address>(packet.client()), packet.client_port, packet.service};
+}
+
 // The owner by the tuple of the packet as the client sends it, whichever way this one goes.
 // REQUIRES: served.
 inline uint16_t owner_of(const Packet& packet, const Generation& generation,

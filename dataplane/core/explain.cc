@@ -67,13 +67,6 @@ Frame frame_of(const ExplainQuestion& question) {
   return frame;
 }
 
-FlowKey4 key4_of(const Packet& packet) {
-  return {load<Be32>(packet.client()), packet.client_port, packet.service};
-}
-FlowKey6 key6_of(const Packet& packet) {
-  return {load<Ipv6Address>(packet.client()), packet.client_port, packet.service};
-}
-
 // The flow's owner, and the hash that chooses among its ways.
 void own(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
          Explanation& answer) {

@@ -41,10 +41,9 @@ struct Scene {
 template <typename Fn>
 void with_flow(const Packet& packet, const Worker& worker, Fn&& fn) {
   if (packet.is_ipv6())
-    fn(*worker.flows6,
-       FlowKey6{load<Ipv6Address>(packet.client()), packet.client_port, packet.service});
+    fn(*worker.flows6, key6_of(packet));
   else
-    fn(*worker.flows4, FlowKey4{load<Be32>(packet.client()), packet.client_port, packet.service});
+    fn(*worker.flows4, key4_of(packet));
 }
 
 uint32_t payload_bytes(const Packet& packet) {

@@ -267,7 +267,7 @@ Entry* FlowTable<Entry>::place_unproven(uint64_t hash, uint16_t now, const FlowT
   return oldest;
 }
 
-// The same of the unproven region, in one pass: all that a flood costs in a full bucket. `oldest`
+// As established_vacancy(), but in one pass: all that a flood costs in a full bucket. `oldest`
 // becomes the oldest record seen so far that may be evicted.
 template <typename Entry>
 Entry* FlowTable<Entry>::unproven_vacancy(Bucket* bucket, Entry*& oldest, uint16_t now,

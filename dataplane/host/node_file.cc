@@ -285,8 +285,7 @@ void read_vips(const Item& item, NodeFile& node) {
 }
 
 void read_buffer_bytes(const Item& item, NodeFile& node) {
-  const auto is_interface = [](const NodePort& port) { return port.kind == PortKind::af_xdp; };
-  if (item.is_there() && std::any_of(node.ports.begin(), node.ports.end(), is_interface))
+  if (item.is_there() && node.has_af_xdp())
     item.refuse_text("expected only without interfaces, whose buffers have a fixed size");
   node.buffer_bytes =
       static_cast<uint32_t>(item.number_or(node.buffer_bytes, kBufferBytesMin, kBufferBytesMax));
@@ -336,6 +335,11 @@ NodeFile read_all(const Item& top) {
 }
 
 }  // namespace
+
+bool NodeFile::has_af_xdp() const {
+  return std::any_of(ports.begin(), ports.end(),
+                     [](const NodePort& port) { return port.kind == PortKind::af_xdp; });
+}
 
 std::variant<NodeFile, std::string> read_node_file(const std::string& path) {
   try {

@@ -69,6 +69,8 @@ struct NodeFile {
   VipPlace vip_place = VipPlace::none;
   std::string vip_interface;
 
+  // AF_XDP registers the packet pool with the kernel, which wants buffers that cross no page.
+  bool has_af_xdp() const;
   std::string api_socket() const { return run_dir + "/rotad.sock"; }
   std::string link_socket() const { return run_dir + "/dataplane.sock"; }
   std::string bpf_dir() const { return run_dir + "/bpf"; }

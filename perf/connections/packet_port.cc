@@ -37,8 +37,8 @@ std::string driver_of(uint16_t ethdev) {
 PacketPort::PacketPort() : ethdev_(only_device()), driver_(driver_of(ethdev_)) {
   Sizing sizing{};
   sizing.buffers = kBuffers;
-  sizing.buffer_room = RTE_MBUF_DEFAULT_BUF_SIZE;
-  sizing.buffer_bytes = kBufferBytes;
+  sizing.data_room = RTE_MBUF_DEFAULT_BUF_SIZE;
+  sizing.object_bytes = kBufferBytes;
   pool_ = create_pool(sizing, driver_ == "net_af_xdp").release();
   const EthdevRequest request{.pool = pool_,
                               .receive_queues = 1,

@@ -64,14 +64,25 @@ class GeneratorTest : public testing::TestWithParam<Family> {
     generator.emplace(load, clients, kOurMac, neighbour, wire);
     generator->run(1);
   }
-  // What the service says to the sender of a frame.
-  void answer(const test::FrameView& to, uint8_t flags, uint32_t sequence, uint32_t acknowledgment,
-              std::string_view payload = {}) {
+  // From the service, addressed to the sender of a frame.
+  static test::Frame frame_to(const test::FrameView& to) {
     test::Frame frame = test::frame();
     if (to.source.is_ipv4())
       frame.ipv4(test::text_of(to.destination), test::text_of(to.source));
     else
       frame.ipv6(test::text_of(to.destination), test::text_of(to.source));
+    return frame;
+  }
+  static Bytes syn_ack_to(const Bytes& syn) {
+    const test::FrameView client = test::check_frame(syn);
+    return frame_to(client)
+        .tcp(80, client.source_port, kSyn | kAck, 7, word(syn, client.l4 + 4) + 1)
+        .bytes();
+  }
+  // What the service says to the sender of a frame.
+  void answer(const test::FrameView& to, uint8_t flags, uint32_t sequence, uint32_t acknowledgment,
+              std::string_view payload = {}) {
+    test::Frame frame = frame_to(to);
     frame.tcp(to.destination_port, to.source_port, flags, sequence, acknowledgment)
         .payload(payload);
     generator->receive(frame.bytes(), 2);
@@ -145,13 +156,7 @@ TEST_P(GeneratorTest, CountsWhatIsDamagedAndLetsItBe) {
   start();
   const Bytes syn = wire.take().at(0);
   const test::FrameView client = test::check_frame(syn);
-  test::Frame frame = test::frame();
-  if (ipv6())
-    frame.ipv6(GetParam().service, test::text_of(client.source));
-  else
-    frame.ipv4(GetParam().service, test::text_of(client.source));
-  const Bytes whole =
-      frame.tcp(80, client.source_port, kSyn | kAck, 7, word(syn, client.l4 + 4) + 1).bytes();
+  const Bytes whole = syn_ack_to(syn);
   for (size_t length = 0; length < whole.size(); ++length)
     generator->receive({whole.data(), length}, 2);
   // IPv6 leaves its first word and the hop limit without a checksum.
@@ -169,14 +174,7 @@ TEST_P(GeneratorTest, CountsWhatIsDamagedAndLetsItBe) {
 TEST_P(GeneratorTest, ReadsPastThePaddingOfAShortFrame) {
   start();
   const Bytes syn = wire.take().at(0);
-  const test::FrameView client = test::check_frame(syn);
-  test::Frame frame = test::frame();
-  if (ipv6())
-    frame.ipv6(GetParam().service, test::text_of(client.source));
-  else
-    frame.ipv4(GetParam().service, test::text_of(client.source));
-  Bytes bytes =
-      frame.tcp(80, client.source_port, kSyn | kAck, 7, word(syn, client.l4 + 4) + 1).bytes();
+  Bytes bytes = syn_ack_to(syn);
   bytes.resize(bytes.size() + 6, 0xee);
   generator->receive(bytes, 2);
   EXPECT_EQ(generator->tally().established, 1u);

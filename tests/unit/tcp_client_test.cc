@@ -59,6 +59,12 @@ class TcpClientTest : public testing::Test, public Carrier {
     hear_syn_ack();
     outbox.clear();
   }
+  // Held open, its first request answered.
+  void hold() {
+    establish(true);
+    hear(kAck, 0, kRequest, kAnswer);
+    outbox.clear();
+  }
   // What was sent since the last call, in the same numbers.
   std::vector<Segment> sent() {
     for (Segment& segment : outbox) {
@@ -329,9 +335,7 @@ TEST_F(TcpClientTest, HoldsAConnectionAndAsksNowAndThen) {
 }
 
 TEST_F(TcpClientTest, LetsGoWhatItHoldsWhenItWouldAsk) {
-  establish(true);
-  hear(kAck, 0, kRequest, kAnswer);
-  sent();
+  hold();
   client->let_go();
   EXPECT_EQ(sent(), Segments());
   pass(510);
@@ -342,9 +346,7 @@ TEST_F(TcpClientTest, LetsGoWhatItHoldsWhenItWouldAsk) {
 }
 
 TEST_F(TcpClientTest, AServerThatEndsAHeldConnectionBreaksIt) {
-  establish(true);
-  hear(kAck, 0, kRequest, kAnswer);
-  sent();
+  hold();
   hear(kAck | kFin, kAnswer, kRequest);
   EXPECT_EQ(sent(), Segments({{.sequence = kRequest, .flags = kRst}}));
   EXPECT_EQ(tally().ended, 1u);
