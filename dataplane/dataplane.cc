@@ -10,6 +10,7 @@
 #include <rte_launch.h>
 #include <spdlog/spdlog.h>
 #include <stdexcept>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -20,12 +21,18 @@ namespace {
 
 constexpr int kLookAround_ms = 100;  // how often ports and retired generations are looked at
 
-Fd create_imports(const NodeFile& node, Mapping& mapping) {
-  const uint64_t bytes = imports_bytes(static_cast<uint32_t>(node.worker_cores.size()));
-  Fd fd = create_shared("rota-imports", bytes, mapping);
+Fd create_sync_channels(const NodeFile& node, Mapping& mapping) {
+  const uint64_t bytes = sync_channels_bytes(static_cast<uint32_t>(node.worker_cores.size()));
+  Fd fd = create_shared("rota-sync", bytes, mapping);
   if (!fd)
-    throw std::runtime_error(fmt::format("no memory for {} of import rings: {}", human_bytes(bytes),
-                                         std::strerror(errno)));
+    throw std::runtime_error(fmt::format("no memory for {} of sync channels: {}",
+                                         human_bytes(bytes), std::strerror(errno)));
+  return fd;
+}
+
+Fd create_event() {
+  Fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) throw std::runtime_error(fmt::format("no eventfd: {}", std::strerror(errno)));
   return fd;
 }
 
@@ -53,7 +60,8 @@ Dataplane::Dataplane(const NodeFile& node, const Sizing& sizing, const MemoryCho
     : node_(node),
       flows_(memory.flow_memory, sizing.flows),
       counters_(node),
-      imports_fd_(create_imports(node, imports_)),
+      sync_fd_(create_sync_channels(node, sync_)),
+      sync_event_(create_event()),
       pool_(create_pool(sizing, node.has_af_xdp())),
       quiescence_(static_cast<uint32_t>(node.worker_cores.size())),
       generations_(limits_of(node), flows_.memory().tickets(), quiescence_,
@@ -77,7 +85,8 @@ WorkerShared Dataplane::shared() {
           .hand_over = hand_over_,
           .tick_base_s = flows_.memory().header().tick_base_s,
           .cycles_per_s = rte_get_tsc_hz(),
-          .may_sleep = node_.poll == Poll::adaptive};
+          .may_sleep = node_.poll == Poll::adaptive,
+          .sync_event = sync_event_.get()};
 }
 
 LinkGreeting Dataplane::greeting() const {
@@ -91,7 +100,8 @@ LinkGreeting Dataplane::greeting() const {
                     .reserved = 0},
           .counters_fd = counters_.fd(),
           .flows_fd = flows_.reader_fd(),
-          .imports_fd = imports_fd_.get()};
+          .sync_fd = sync_fd_.get(),
+          .sync_event = sync_event_.get()};
 }
 
 // What must be done before a worker sees a generation. Until the first one nothing is served, and
@@ -106,7 +116,7 @@ void Dataplane::prepare(const Generation& in_force, const Generation& next) {
 void Dataplane::start_workers() {
   for (uint16_t index = 0; index < node_.worker_cores.size(); ++index) {
     workers_.push_back(std::make_unique<WorkerLoop>(
-        shared(), index, flows_.memory(), counters_.of(index), imports_of(imports_.data(), index),
+        shared(), index, flows_.memory(), counters_.of(index), sync_channel_of(sync_.data(), index),
         static_cast<uint32_t>(node_.ports.size())));
     rte_eal_remote_launch(run_worker, workers_.back().get(), lcore_of_worker(index));
     spdlog::info("worker {}: core {}, {}", index, node_.worker_cores[index],

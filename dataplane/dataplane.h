@@ -44,8 +44,9 @@ class Dataplane {
   NodeFile node_;
   FlowStore flows_;
   CounterStore counters_;
-  Mapping imports_;
-  Fd imports_fd_;
+  Mapping sync_;
+  Fd sync_fd_;
+  Fd sync_event_;
   Pool pool_;
   Quiescence quiescence_;
   GenerationStore generations_;

@@ -215,6 +215,17 @@ std::string GenerationStore::publish(uint64_t number, const Fd& root) {
   return {};
 }
 
+void GenerationStore::raise_tickets(const TicketMark& mark) {
+  if (mark.service >= tickets_.size()) return;
+  TicketLine& line = tickets_[mark.service];
+  if (line.turns_version != mark.turns_version) return;
+  const uint64_t wanted = line.base + mark.drawn;
+  uint64_t next = line.next.load(std::memory_order_relaxed);
+  while (next < wanted &&
+         !line.next.compare_exchange_weak(next, wanted, std::memory_order_relaxed)) {
+  }
+}
+
 void GenerationStore::forget_unused() {
   std::erase_if(blobs_, [](const auto& entry) { return entry.second.use_count() == 1; });
 }

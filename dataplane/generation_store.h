@@ -40,6 +40,9 @@ class GenerationStore {
   // Puts the generation of a sealed root in force. Returns the reason of a refusal, or "".
   std::string publish(uint64_t number, const Fd& root);
 
+  // Lets a service's turns go on from where the peer's have come; see TicketMark.
+  void raise_tickets(const TicketMark& mark);
+
   // Forgets blobs that are in no generation (their connection ended).
   void forget_unused();
 

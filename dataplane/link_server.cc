@@ -46,7 +46,8 @@ void LinkServer::accept() {
 void LinkServer::greet() {
   LinkHello hello = greeting_.hello;
   hello.generation = generations_.number();
-  const int fds[] = {greeting_.counters_fd, greeting_.flows_fd, greeting_.imports_fd};
+  const int fds[] = {greeting_.counters_fd, greeting_.flows_fd, greeting_.sync_fd,
+                     greeting_.sync_event};
   send(hello, fds);
   tell_ports();
 }
@@ -70,6 +71,7 @@ void LinkServer::receive() {
 void LinkServer::take(LinkMessage& message) {
   if (const auto* blobs = message.as<LinkBlobs>()) return take_blobs(message, *blobs);
   if (const auto* publish = message.as<LinkPublish>()) return take_publish(message, *publish);
+  if (const auto* tickets = message.as<LinkTickets>()) return take_tickets(*tickets);
   disconnect(fmt::format("cannot be understood: message type {} of {} bytes",
                          static_cast<uint32_t>(message.type()), message.bytes.size()));
 }
@@ -79,6 +81,12 @@ void LinkServer::take_blobs(LinkMessage& message, const LinkBlobs& blobs) {
     return disconnect(fmt::format("cannot be understood: {} digests with {} blobs", blobs.count,
                                   message.fds.size()));
   for (uint32_t i = 0; i < blobs.count; ++i) generations_.receive(blobs.digests[i], message.fds[i]);
+}
+
+void LinkServer::take_tickets(const LinkTickets& tickets) {
+  if (tickets.count > kTicketsPerMessage)
+    return disconnect(fmt::format("cannot be understood: tickets of {} services", tickets.count));
+  for (uint32_t i = 0; i < tickets.count; ++i) generations_.raise_tickets(tickets.of[i]);
 }
 
 void LinkServer::take_publish(LinkMessage& message, const LinkPublish& publish) {

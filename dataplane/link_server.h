@@ -20,7 +20,8 @@ struct LinkGreeting {
   LinkHello hello;
   int counters_fd;
   int flows_fd;
-  int imports_fd;
+  int sync_fd;
+  int sync_event;
 };
 
 class LinkServer {
@@ -44,6 +45,7 @@ class LinkServer {
   void greet();
   void take(LinkMessage& message);
   void take_blobs(LinkMessage& message, const LinkBlobs& blobs);
+  void take_tickets(const LinkTickets& tickets);
   void take_publish(LinkMessage& message, const LinkPublish& publish);
   void answer(uint64_t generation, const std::string& refusal);
   void disconnect(const std::string& why);

@@ -7,6 +7,7 @@
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_pause.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 
 namespace rota {
@@ -35,11 +36,12 @@ void sleep_for(uint32_t ns) {
 }  // namespace
 
 WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& flows,
-                       CountersView counters, ImportRing& imports, uint32_t port_count)
+                       CountersView counters, SyncChannel& sync, uint32_t port_count)
     : shared_(shared),
       flows4_(flows.table4(index)),
       flows6_(flows.table6(index)),
-      imports_(imports),
+      sync_(sync),
+      hold_cycles_(shared.cycles_per_s * kHoldTimeout_ms / 1000),
       clock_(shared.tick_base_s, shared.cycles_per_s),
       sampler_(shared.cycles_per_s),
       sweep_rate_(buckets_per_cycle(flows.config(), shared.cycles_per_s)),
@@ -52,14 +54,15 @@ WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& f
   worker_.flows6 = &flows6_;
   worker_.tickets = flows.tickets();
   worker_.counters = counters;
+  worker_.sync = &sync;
 }
 
 void WorkerLoop::run() {
   ::prctl(PR_SET_TIMERSLACK, 1);  // the default would double the short sleeps
   shared_.quiescence.online(worker_.index);
   while (!shared_.stop.load(std::memory_order_relaxed)) {
-    const uint64_t started = rte_rdtsc();
-    now_ = clock_.tick(started);
+    started_ = rte_rdtsc();
+    now_ = clock_.tick(started_);
     plan_ = shared_.plan.load(std::memory_order_acquire);
     generation_ = shared_.generation.load(std::memory_order_acquire);
     mine_ = &plan_->workers[worker_.index];
@@ -69,12 +72,14 @@ void WorkerLoop::run() {
     moved += take_from_kernel();
     send_all();
     take_notes();
-    moved += take_imports();
-    sweep_some(started);
-    report(started, moved);
+    moved += take_updates();
+    moved += release_held(started_);
+    sweep_some(started_);
+    wake_teller();
+    report(started_, moved);
     shared_.quiescence.passed(worker_.index);
 
-    const uint32_t sleep_ns = shared_.may_sleep ? idle_.sleep_ns(moved > 0) : 0;
+    const uint32_t sleep_ns = shared_.may_sleep ? idle_.sleep_ns(moved > 0 || !held_.empty()) : 0;
     if (sleep_ns > 0) {
       worker_.counters.worker->sleeps.add(1);
       shared_.quiescence.offline(worker_.index);
@@ -155,28 +160,48 @@ void WorkerLoop::take_notes() {
 }
 
 // Without a generation nothing is known of the services: the flows wait in the ring.
-uint32_t WorkerLoop::take_imports() {
+uint32_t WorkerLoop::take_updates() {
   if (generation_->root->generation == 0) return 0;
-  const uint32_t count = imports_.take(imported_);
-  for (uint32_t i = 0; i < count; ++i) import_flow(imported_[i], *generation_, worker_, now_);
+  const uint32_t count = sync_.heard.take(heard_);
+  for (uint32_t i = 0; i < count; ++i) hear(heard_[i], *generation_, worker_, now_);
   return count;
+}
+
+// What the peer has confirmed, or has not in time, is judged again: its answers were heard before.
+uint32_t WorkerLoop::release_held(uint64_t cycles) {
+  if (held_.empty()) return 0;
+  const uint64_t confirmed = sync_.told.taken();
+  const bool gone = !worker_.has_peer();
+  while (!held_.empty() && burst_count_ < kBurstMax) {
+    const bool in_time = held_.oldest().position <= confirmed;
+    if (!in_time && !gone && cycles < held_.oldest().deadline) break;
+    const HeldPacket packet = held_.take();
+    const uint16_t how = packet_flag::kReleased | (in_time ? 0 : packet_flag::kUnanswered);
+    mbufs_[burst_count_] = packet.mbuf;
+    make_packet(burst_count_++, packet.port, packet.flags | how);
+  }
+  worker_.counters.worker->held.set(held_.size());
+  const uint32_t released = burst_count_;
+  forward();
+  return released;
 }
 
 // --- What becomes of it ---
 
-inline void WorkerLoop::make_packet(uint32_t i, uint16_t port, uint8_t flags) {
+inline void WorkerLoop::make_packet(uint32_t i, uint16_t port, uint16_t flags) {
   rte_mbuf* mbuf = mbufs_[i];
   // A packet in pieces that do not fit into one is judged by its first: too short for its headers.
   if (mbuf->nb_segs > 1) [[unlikely]]
     rte_pktmbuf_linearize(mbuf);
   // Made in its place: copied there by wide loads, it would wait for the narrow stores before them.
   new (&burst_[i]) Packet(received_packet(rte_pktmbuf_mtod(mbuf, uint8_t*), mbuf->data_len, port,
-                                          static_cast<uint8_t>(flags | checksum_flags(mbuf))));
+                                          static_cast<uint16_t>(flags | checksum_flags(mbuf))));
 }
 
 void WorkerLoop::forward() {
   if (burst_count_ == 0) return;
   take_notes();  // a client's ACK must not be judged before the SYN-ACK that it answers
+  worker_.hold_room = held_.room();
   forward_burst({burst_.data(), burst_count_}, *generation_, worker_, now_);
   if (sampler_.has_any())
     sampler_.judged({burst_.data(), burst_count_}, {mbufs_.data(), burst_count_});
@@ -196,10 +221,32 @@ inline void WorkerLoop::carry_out(const Packet& packet, rte_mbuf* mbuf) {
       return punt(mbuf, packet.port);
     case Verdict::hand_over:
       return give(mbuf, packet.owner, Errand::forward, packet.port);
+    case Verdict::hold:
+      return hold(packet, mbuf);
     case Verdict::drop:
     case Verdict::none:
       return rte_pktmbuf_free(mbuf);  // forward_burst() has counted it
   }
+}
+
+// By the time that a burst is carried out, all it had to tell is in the ring.
+void WorkerLoop::hold(const Packet& packet, rte_mbuf* mbuf) {
+  sampler_.forget(mbuf);
+  held_.put({.mbuf = mbuf,
+             .position = sync_.told.put_count(),
+             .deadline = started_ + hold_cycles_,
+             .port = packet.port,
+             .flags = static_cast<uint16_t>(packet.flags & packet_flag::kTakenOver)});
+  worker_.counters.worker->held.set(held_.size());
+}
+
+// One system call for all that a loop had to tell, and only if rotad has gone to sleep.
+void WorkerLoop::wake_teller() {
+  const uint64_t told = sync_.told.put_count();
+  if (told == told_) return;
+  told_ = told;
+  if (sync_.asleep.exchange(0, std::memory_order_acq_rel) != 0)
+    ::eventfd_write(shared_.sync_event, 1);
 }
 
 void WorkerLoop::send_notes() {

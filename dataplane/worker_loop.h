@@ -12,8 +12,9 @@
 #include <vector>
 
 #include "dataplane/core/forward.h"
+#include "dataplane/core/sync_channel.h"
 #include "dataplane/hand_over.h"
-#include "dataplane/host/imports.h"
+#include "dataplane/hold_queue.h"
 #include "dataplane/idle.h"
 #include "dataplane/latency_sampler.h"
 #include "dataplane/plan.h"
@@ -32,12 +33,13 @@ struct WorkerShared {
   uint64_t tick_base_s;
   uint64_t cycles_per_s;
   bool may_sleep;
+  int sync_event;  // eventfd on which rotad waits for what workers tell
 };
 
 class WorkerLoop {
  public:
   WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& flows, CountersView counters,
-             ImportRing& imports, uint32_t port_count);
+             SyncChannel& sync, uint32_t port_count);
   WorkerLoop(const WorkerLoop&) = delete;
   WorkerLoop& operator=(const WorkerLoop&) = delete;
 
@@ -56,14 +58,17 @@ class WorkerLoop {
   uint32_t receive();
   uint32_t take_from_kernel();
   void take_notes();
-  uint32_t take_imports();
+  uint32_t take_updates();
+  uint32_t release_held(uint64_t cycles);
+  void wake_teller();
   void send_all();
   void sweep_some(uint64_t cycles);
   void report(uint64_t started, uint32_t moved);
 
-  void make_packet(uint32_t i, uint16_t port, uint8_t flags);  // burst_[i] of mbufs_[i]
+  void make_packet(uint32_t i, uint16_t port, uint16_t flags);  // burst_[i] of mbufs_[i]
   void forward();
   void carry_out(const Packet& packet, rte_mbuf* mbuf);
+  void hold(const Packet& packet, rte_mbuf* mbuf);
   void send_notes();
 
   void send(rte_mbuf* mbuf, uint16_t port);
@@ -81,7 +86,10 @@ class WorkerLoop {
   WorkerShared shared_;
   FlowTable4 flows4_;
   FlowTable6 flows6_;
-  ImportRing& imports_;
+  SyncChannel& sync_;
+  HoldQueue held_;
+  uint64_t hold_cycles_;  // how long a packet may be held
+  uint64_t told_ = 0;     // put_count() when rotad was last looked after
   Worker worker_;
   TickClock clock_;
   LatencySampler sampler_;
@@ -95,12 +103,13 @@ class WorkerLoop {
   const WorkerPlan* mine_ = nullptr;
   const Generation* generation_ = nullptr;
   uint16_t now_ = 0;
+  uint64_t started_ = 0;  // in cycles
   uint32_t burst_count_ = 0;
   std::array<Packet, kBurstMax> burst_;
   std::array<rte_mbuf*, kBurstMax> mbufs_;  // of burst_, by index
-  // Where notes and imports are taken to; local ones would be zeroed each time, mostly for nothing.
+  // Where notes and updates are taken to; local ones would be zeroed each time, mostly for nothing.
   std::array<Note, kBurstMax> notes_;
-  std::array<ImportedFlow, kBurstMax> imported_;
+  std::array<FlowUpdate, kBurstMax> heard_;
 
   std::vector<Outbox> send_;  // by port
   std::vector<Outbox> punt_;  // by port

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "dataplane/core/checksum.h"
-#include "dataplane/core/imported_flow.h"
+#include "dataplane/core/flow_update.h"
 #include "tests/support/packet_builder.h"
 
 namespace rota::perf {
@@ -37,7 +37,7 @@ inline Client client_of(uint32_t flow, bool ipv6) {
 }
 
 // The flow as a record to import, a second old.
-inline ImportedFlow established(uint32_t flow, bool ipv6) {
+inline FlowUpdate established(uint32_t flow, bool ipv6) {
   const Client client = client_of(flow, ipv6);
   return {.client = client.address,
           .backend_id = backend_of(flow, ipv6),

@@ -49,6 +49,12 @@ const char* words(Orphan orphan) {
       return "no record of the flow";
     case Orphan::expired:
       return "its record has expired";
+    case Orphan::evicted:
+      return "its record made room for others while it was unproven";
+    case Orphan::unsynced:
+      return "no record of the flow, and the peer cannot be asked";
+    case Orphan::epoch_refused:
+      return "a stale peer told of it and was not believed";
     case Orphan::backend_removed:
       return "its backend takes it no more";
     case Orphan::count:

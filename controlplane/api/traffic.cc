@@ -34,11 +34,15 @@ constexpr NamedCounter kWorkerCounters[] = {
     {"imported", &WorkerCounters::imported},
     {"imports_kept", &WorkerCounters::imports_kept},
     {"imports_refused", &WorkerCounters::imports_refused},
+    {"updates_told", &WorkerCounters::updates_told},
+    {"updates_lost", &WorkerCounters::updates_lost},
+    {"questions", &WorkerCounters::questions},
     {"busy_cycles", &WorkerCounters::busy_cycles},
     {"sleeps", &WorkerCounters::sleeps},
 };
 
-constexpr const char* kOrphans[] = {"never_seen", "expired", "backend_removed"};
+constexpr const char* kOrphans[] = {"never_seen", "expired",       "evicted",
+                                    "unsynced",   "epoch_refused", "backend_removed"};
 static_assert(std::size(kOrphans) == static_cast<size_t>(Orphan::count));
 
 LatencyCounts latency_counts(const DataplaneMemory& memory, uint32_t service) {

@@ -112,9 +112,10 @@ void DataplaneLink::take_hello(const LinkHello& hello, LinkMessage& message) {
   if (hello.version != kLinkVersion)
     return lose(
         fmt::format("speaks link version {}, this rotad speaks {}", hello.version, kLinkVersion));
-  if (message.fds.size() != 3)
-    return lose(fmt::format("hello with {} descriptors, expected 3", message.fds.size()));
-  auto memory = DataplaneMemory::map(message.fds[0].get(), message.fds[1].get());
+  if (message.fds.size() != 4)
+    return lose(fmt::format("hello with {} descriptors, expected 4", message.fds.size()));
+  auto memory = DataplaneMemory::map(message.fds[0].get(), message.fds[1].get(),
+                                     message.fds[2].get(), std::move(message.fds[3]));
   if (!memory) return lose(memory.error().message);
   hello_ = hello;
   memory_ = std::move(*memory);

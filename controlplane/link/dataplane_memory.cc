@@ -20,17 +20,23 @@ uint64_t read_shared(const uint64_t& value) { return __atomic_load_n(&value, __A
 
 }  // namespace
 
-Result<std::shared_ptr<const DataplaneMemory>> DataplaneMemory::map(int counters_fd, int flows_fd) {
+Result<std::shared_ptr<const DataplaneMemory>> DataplaneMemory::map(int counters_fd, int flows_fd,
+                                                                    int sync_fd, Fd sync_event) {
   std::shared_ptr<DataplaneMemory> memory(new DataplaneMemory);
   memory->counters_memory_ = map_shared(counters_fd, false);
   if (!memory->counters_memory_) return unreadable("counters", std::strerror(errno));
   memory->flows_memory_ = map_shared(flows_fd, false);
   if (!memory->flows_memory_) return unreadable("flow memory", std::strerror(errno));
+  memory->sync_memory_ = map_shared(sync_fd, true);
+  if (!memory->sync_memory_) return unreadable("sync channels", std::strerror(errno));
+  memory->sync_event_ = std::move(sync_event);
   if (!counters_readable(memory->counters_memory_.bytes()))
     return unreadable("counters", "of another layout than this program's");
   OpenResult result = OpenResult::opened;
   memory->flows_ = FlowMemoryView::open(memory->flows_memory_.bytes(), &result);
   if (!memory->flows_) return unreadable("flow memory", describe(result));
+  if (memory->sync_memory_.bytes().size() < sync_channels_bytes(memory->worker_count()))
+    return unreadable("sync channels", "smaller than its workers need");
   return std::shared_ptr<const DataplaneMemory>(std::move(memory));
 }
 
@@ -41,6 +47,10 @@ uint32_t DataplaneMemory::worker_count() const {
 CountersReader DataplaneMemory::counters(uint32_t worker) const {
   const CountersView view = counters_of(counters_memory_.data(), worker);
   return {*view.worker, view.services, view.backends, view.latencies};
+}
+
+SyncChannel& DataplaneMemory::sync(uint32_t worker) const {
+  return sync_channel_of(sync_memory_.data(), worker);
 }
 
 // The dataplane may be writing the line: what it wrote counts once it is read twice the same.

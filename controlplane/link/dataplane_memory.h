@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// What the dataplane shares, mapped read-only: counters and flow memory. It stays readable after
-// the dataplane has gone. Any thread may read; whoever reads holds the pointer.
+// What the dataplane shares: counters and flow memory, mapped read-only, and the sync channels. It
+// stays readable after the dataplane has gone. Any thread may read; whoever reads holds the
+// pointer. The channels have one reader and writer on this side.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,8 @@
 #include "controlplane/result.h"
 #include "dataplane/core/counters.h"
 #include "dataplane/core/flow_memory.h"
+#include "dataplane/core/sync_channel.h"
+#include "dataplane/host/link.h"
 #include "dataplane/host/memory.h"
 
 namespace rota {
@@ -27,12 +30,15 @@ struct CountersReader {
 
 class DataplaneMemory {
  public:
-  // Maps what came with a hello: counters and flow memory, in this order.
-  static Result<std::shared_ptr<const DataplaneMemory>> map(int counters_fd, int flows_fd);
+  // Maps what came with a hello, and keeps the eventfd of the sync channels.
+  static Result<std::shared_ptr<const DataplaneMemory>> map(int counters_fd, int flows_fd,
+                                                            int sync_fd, Fd sync_event);
 
   uint32_t worker_count() const;
   CountersReader counters(uint32_t worker) const;  // REQUIRES: worker < worker_count()
   const FlowMemoryView& flows() const { return *flows_; }
+  SyncChannel& sync(uint32_t worker) const;  // REQUIRES: worker < worker_count()
+  int sync_event() const { return sync_event_.get(); }
 
   // Nothing for a service beyond the dataplane's limit.
   std::optional<TicketReading> read_tickets(uint16_t service) const;
@@ -42,6 +48,8 @@ class DataplaneMemory {
 
   Mapping counters_memory_;
   Mapping flows_memory_;
+  Mapping sync_memory_;
+  Fd sync_event_;
   std::optional<FlowMemoryView> flows_;
 };
 

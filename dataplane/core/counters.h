@@ -36,7 +36,15 @@ class Counter {
 static_assert(sizeof(Counter) == 8 && std::atomic<uint64_t>::is_always_lock_free);
 
 // Packets of a flow without a record, by what is known of the flow (design section 4).
-enum class Orphan : uint8_t { never_seen, expired, backend_removed, count };
+enum class Orphan : uint8_t {
+  never_seen,     // nobody knows it: not this node, nor the peer if it was asked
+  expired,        // its record was idle for too long
+  evicted,        // its record made room while it was unproven
+  unsynced,       // the peer might have known, and could not be asked
+  epoch_refused,  // a stale peer told of it and was not believed
+  backend_removed,
+  count
+};
 
 struct alignas(64) WorkerCounters {
   Counter heartbeat;   // loops made; grows at least every 100 ms while the worker lives
@@ -64,8 +72,11 @@ struct alignas(64) WorkerCounters {
   Counter imported;       // flows that others had seen, stored
   Counter imports_kept;   // not stored: this worker had a record of its own
   Counter imports_refused;
-  Counter busy_cycles;  // spent in loops that moved packets
-  Counter sleeps;       // times the worker slept (adaptive polling)
+  Counter updates_told;  // to the peer
+  Counter updates_lost;  // no room to tell them: the peer is told everything again
+  Counter questions;     // packets of flows without a record that the peer was asked about
+  Counter busy_cycles;   // spent in loops that moved packets
+  Counter sleeps;        // times the worker slept (adaptive polling)
 };
 
 struct alignas(64) ServiceCounters {
@@ -119,7 +130,7 @@ struct CountersHeader {
   uint64_t bytes;  // of the whole object
 };
 inline constexpr uint32_t kCountersMagic = 0x6e756f63;  // "coun"
-inline constexpr uint32_t kCountersVersion = 3;
+inline constexpr uint32_t kCountersVersion = 4;
 
 // The lines of one worker, in the order of memory.
 struct CountersView {

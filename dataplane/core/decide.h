@@ -66,8 +66,8 @@ inline const SnapshotBackend& turn_of(const ServiceView& service, uint64_t ticke
   return service.backends()[sequence[(ticket - service.base) % sequence.size()]];
 }
 
-// The consistent fallback: the same flow goes to the same backend as long as the set stands.
-// nullptr when no backend takes new flows.
+// The consistent fallback: the same flow goes to the same backend as long as the set stands, on
+// either node of a pair. `hash` is fallback_hash(). nullptr when no backend takes new flows.
 inline const SnapshotBackend* fallback_of(const ServiceView& service, uint64_t hash) {
   const auto rows = service.fallback();
   if (rows.empty()) return nullptr;
@@ -82,6 +82,11 @@ inline FlowKey4 key4_of(const Packet& packet) {
 }
 inline FlowKey6 key6_of(const Packet& packet) {
   return {load<Ipv6Address>(packet.client()), packet.client_port, packet.service};
+}
+
+inline uint64_t fallback_hash(const Packet& packet, const Generation& generation) {
+  const HashKey& key = generation.root->fallback_key;
+  return packet.is_ipv6() ? flow_hash(key, key6_of(packet)) : flow_hash(key, key4_of(packet));
 }
 
 // The owner by the tuple of the packet as the client sends it, whichever way this one goes.

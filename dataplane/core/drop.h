@@ -27,6 +27,8 @@ enum class Drop : uint8_t {
   // pick
   no_backend,
   hairpin,
+  unsynced,
+  hold_full,
   // route
   no_route,
   unresolved,
@@ -59,6 +61,8 @@ inline constexpr std::array<DropInfo, static_cast<size_t>(Drop::count)> kDrops{{
     {Drop::icmp_unmatched, "icmp_unmatched", "an ICMP error that quotes no flow of a service"},
     {Drop::no_backend, "no_backend", "the service has no backend that takes the flow"},
     {Drop::hairpin, "hairpin", "the client is on the backends' side: replies would bypass us"},
+    {Drop::unsynced, "unsynced", "the peer did not confirm the new flow in time (sync strict)"},
+    {Drop::hold_full, "hold_full", "too many packets wait for the peer already (sync strict)"},
     {Drop::no_route, "no_route", "no route to its destination"},
     {Drop::unresolved, "unresolved", "the next hop's MAC address is not known yet"},
     {Drop::too_big, "too_big", "larger than the MTU of the way out"},

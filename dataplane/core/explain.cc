@@ -113,7 +113,7 @@ void pick(Packet& packet, const Generation& generation, const FlowMemoryView* fl
   const bool is_new = answer.choice == Choice::new_flow;
   const Drop refusal = is_new ? refusal_of_new_flow(packet, generation) : Drop::none;
   if (refusal != Drop::none) return packet.drop_for(refusal);
-  answer.backend = fallback_of(service, packet.hash);
+  answer.backend = fallback_of(service, fallback_hash(packet, generation));
   if (answer.backend == nullptr) return packet.drop_for(Drop::no_backend);
   if (!is_new || flows == nullptr || service.blob->scheduler == Scheduler::maglev) return;
   answer.ticket = flows->tickets()[packet.service].next.load(std::memory_order_relaxed);

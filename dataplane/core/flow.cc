@@ -3,6 +3,7 @@
 #include "dataplane/core/flow.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "dataplane/core/decide.h"
 #include "dataplane/core/headers.h"
@@ -21,19 +22,14 @@ struct Scene {
   const ServiceView& service_of(const Packet& packet) const {
     return generation.services[packet.service];
   }
-  FlowTimeouts timeouts() const {
-    return {.services = generation.timeouts, .on_expired = count_closed, .context = this};
+  // nullptr when there is no service of this id.
+  const ServiceView* find_service(uint16_t id) const {
+    const bool known = id < generation.services.size() && generation.services[id].blob != nullptr;
+    return known ? &generation.services[id] : nullptr;
   }
+  FlowTimeouts timeouts() const;
   BackendCounters& counters_of(const SnapshotBackend& backend) const {
     return worker.counters.backends[backend.slot];
-  }
-  // A proven record goes; its backend, if it still is one, has one flow less.
-  static void count_closed(const void* context, uint16_t service_id, uint32_t backend_id) {
-    const auto& scene = *static_cast<const Scene*>(context);
-    const auto& services = scene.generation.services;
-    if (service_id >= services.size() || services[service_id].blob == nullptr) return;
-    if (const auto* backend = services[service_id].find_backend(backend_id))
-      scene.counters_of(*backend).flows_closed.add(1);
   }
 };
 
@@ -53,32 +49,100 @@ uint32_t payload_bytes(const Packet& packet) {
   return packet.length - packet.l4_offset - header_bytes;
 }
 
-void take_fallback(Packet& packet, const ServiceView& service) {
-  packet.backend = fallback_of(service, packet.hash);
+void take_fallback(Packet& packet, const Scene& scene) {
+  packet.backend = fallback_of(scene.service_of(packet), fallback_hash(packet, scene.generation));
   if (packet.backend == nullptr) packet.drop_for(Drop::no_backend);
+}
+
+// --- What the peer is told ---
+
+Address client_of(const FlowKey4& key) { return Address::from_ipv4(key.client); }
+Address client_of(const FlowKey6& key) { return Address::from_ipv6(key.client); }
+
+template <typename Entry>
+void tell(const Scene& scene, const Entry& record, UpdateKind kind = UpdateKind::record) {
+  const ServiceView* service = scene.find_service(record.key.service);
+  if (service == nullptr || service->sync == Sync::off || !scene.worker.is_listened_to()) return;
+  scene.worker.tell({.client = client_of(record.key),
+                     .backend_id = record.backend,
+                     .client_port = record.key.client_port,
+                     .service = record.key.service,
+                     .idle_s = idle_s(record, scene.now),
+                     .state = record.state(),
+                     .flags = record.flags(),
+                     .kind = kind,
+                     .reserved = {}});
+}
+
+// A packet of the flow has come. The peer hears of it now and then, and at once where it was the
+// peer that told us of the flow.
+template <typename Entry>
+void touch(const Scene& scene, Entry& record) {
+  if (record.last == scene.now) [[likely]]
+    return;
+  const ServiceTimeouts& timeouts = scene.generation.timeouts[record.key.service];
+  const bool is_news =
+      record.has(flow_flag::kImported) || is_refresh_due(record.last, scene.now, timeouts);
+  FlowTable<Entry>::touch(record, scene.now);
+  if (is_news && record.state() != FlowState::unproven) tell(scene, record);
 }
 
 // --- Records ---
 
+// A proven record goes; its backend, if it still is one, has one flow less.
 template <typename Entry>
-void count_closed(const Scene& scene, const Entry& entry) {
-  if (entry.state() != FlowState::unproven)
-    Scene::count_closed(&scene, entry.key.service, entry.backend);
+void count_closed(const Scene& scene, const Entry& record) {
+  if (record.state() == FlowState::unproven) return;
+  const ServiceView* service = scene.find_service(record.key.service);
+  if (service == nullptr) return;
+  if (const auto* backend = service->find_backend(record.backend))
+    scene.counters_of(*backend).flows_closed.add(1);
+}
+
+// A record goes. The peer lets those go by itself that close or are unproven, and knows best of its
+// own.
+template <typename Entry>
+void take_leave(const Scene& scene, const Entry& record) {
+  count_closed(scene, record);
+  if (record.state() == FlowState::established && !record.has(flow_flag::kImported))
+    tell(scene, record, UpdateKind::gone);
+}
+
+constexpr Orphan orphan_after(Removal why) {
+  return why == Removal::expired ? Orphan::expired : Orphan::evicted;
+}
+
+template <typename Entry>
+void note_removal(const void* context, const Entry& record, Removal why) {
+  const auto& scene = *static_cast<const Scene*>(context);
+  take_leave(scene, record);
+  const auto hash = [&](const auto& table) { return table.hash(record.key); };
+  if constexpr (std::is_same_v<Entry, FlowEntry4>)
+    scene.worker.tombstones.put(hash(*scene.worker.flows4), orphan_after(why));
+  else
+    scene.worker.tombstones.put(hash(*scene.worker.flows6), orphan_after(why));
+}
+
+FlowTimeouts Scene::timeouts() const {
+  return {.services = generation.timeouts,
+          .on_removal4 = note_removal<FlowEntry4>,
+          .on_removal6 = note_removal<FlowEntry6>,
+          .context = this};
 }
 
 template <typename Entry>
 void forget(const Scene& scene, FlowTable<Entry>& table, Entry* record) {
-  count_closed(scene, *record);
+  take_leave(scene, *record);
   table.erase(record);
 }
 
 template <typename Entry>
 void prove(const Scene& scene, FlowTable<Entry>& table, Entry* unproven, uint64_t hash,
            const SnapshotBackend& backend) {
-  if (table.promote(unproven, hash, scene.now, scene.timeouts()) != nullptr)
-    scene.counters_of(backend).flows_opened.add(1);
-  else
-    scene.worker.counters.worker->table_full.add(1);
+  const Entry* record = table.promote(unproven, hash, scene.now, scene.timeouts());
+  if (record == nullptr) return scene.worker.counters.worker->table_full.add(1);
+  scene.counters_of(backend).flows_opened.add(1);
+  tell(scene, *record);
 }
 
 template <typename Entry>
@@ -122,11 +186,72 @@ bool proves(const Packet& packet, const ServiceView& service, const Entry& unpro
   return service.mode == Mode::dsr || unproven.has(flow_flag::kAnswered);
 }
 
+// --- Packets that wait for the peer ---
+
+// Whether the peer is known to have the record: it told us of it, or has had it confirmed since.
+// Without a position of its own, a record counts as told when its tick has passed.
+template <typename Entry>
+bool peer_has(const Scene& scene, const Entry& record) {
+  const Worker& worker = scene.worker;
+  if (record.has(flow_flag::kImported)) return true;
+  return record.last != scene.now && worker.sync->told.taken() >= worker.told_before_tick;
+}
+
+// Where `sync` is strict, what a client saw opened is held twice.
+template <typename Entry>
+bool must_wait(const Packet& packet, const Scene& scene, const Entry& unproven) {
+  return scene.service_of(packet).sync == Sync::strict && may_open(packet) &&
+         scene.worker.has_peer() && !peer_has(scene, unproven);
+}
+
+// REQUIRES: must_wait(). Whether the packet stops here, held or dropped; one that was held and
+// whose record the peer has confirmed goes on.
+template <typename Entry>
+bool stops(Packet& packet, const Scene& scene, const Entry& unproven) {
+  if (packet.flags & packet_flag::kUnanswered) {
+    packet.drop_for(Drop::unsynced);
+  } else if (packet.flags & packet_flag::kReleased) {
+    return false;
+  } else if (scene.worker.hold_room == 0) {
+    packet.drop_for(Drop::hold_full);
+  } else {
+    --scene.worker.hold_room;
+    tell(scene, unproven);
+    packet.verdict = Verdict::hold;
+  }
+  return true;
+}
+
+// Holds a packet of a flow without a record until the peer has said whether it has one. False: it
+// cannot be asked, or was already.
+bool ask_peer(Packet& packet, const Scene& scene) {
+  Worker& worker = scene.worker;
+  if (packet.flags & packet_flag::kReleased) return false;
+  if (scene.service_of(packet).sync == Sync::off || !worker.has_peer()) return false;
+  if (worker.questions_left == 0 || worker.hold_room == 0) return false;
+  --worker.questions_left;
+  --worker.hold_room;
+  worker.counters.worker->questions.add(1);
+  worker.tell({.client = address_at(packet.client(), packet.is_ipv6()),
+               .backend_id = 0,
+               .client_port = packet.client_port,
+               .service = packet.service,
+               .idle_s = 0,
+               .state = FlowState::empty,
+               .flags = 0,
+               .kind = UpdateKind::question,
+               .reserved = {}});
+  packet.verdict = Verdict::hold;
+  return true;
+}
+
 template <typename Entry>
 void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* record,
             const SnapshotBackend& backend) {
+  if (record->state() == FlowState::unproven && must_wait(packet, scene, *record)) [[unlikely]]
+    if (stops(packet, scene, *record)) return;
   packet.backend = &backend;
-  table.touch(*record, scene.now);
+  touch(scene, *record);
   constexpr uint8_t kEnding = tcp_flag::kFin | tcp_flag::kRst;
   if (record->state() == FlowState::established && (packet.tcp_flags & kEnding) == 0) [[likely]]
     return;
@@ -134,7 +259,9 @@ void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* 
   if (record->state() == FlowState::unproven) {
     if (proves(packet, service, *record)) prove(scene, table, record, packet.hash, backend);
   } else if (packet.protocol == Protocol::tcp) {
+    const FlowState before = record->state();
     follow_tcp(packet, service, *record);
+    if (record->state() != before) tell(scene, *record);
   }
 }
 
@@ -167,22 +294,36 @@ void open_flow(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
   if (record == nullptr) {
     packet.flags |= packet_flag::kStateless;
     scene.worker.counters.worker->stateless.add(1);
-    return take_fallback(packet, service);
+    return take_fallback(packet, scene);
   }
   packet.flags |= packet_flag::kNewFlow;
   if (service.blob->scheduler == Scheduler::maglev)
-    take_fallback(packet, service);
+    take_fallback(packet, scene);
   else
     packet.backend = &draw_turn(packet, scene);
   table.bind(*record, packet.backend->id);
   scene.worker.counters.services[packet.service].new_flows.add(1);
   scene.counters_of(*packet.backend).new_flows.add(1);
+  if (must_wait(packet, scene, *record)) stops(packet, scene, *record);
+}
+
+// What is known of a flow without a record.
+Orphan kind_of_unknown(const Packet& packet, const Scene& scene) {
+  const Orphan kind = scene.worker.tombstones.find(packet.hash);
+  if (kind != Orphan::never_seen || scene.service_of(packet).sync == Sync::off) return kind;
+  const bool answered = (packet.flags & (packet_flag::kReleased | packet_flag::kUnanswered)) ==
+                        packet_flag::kReleased;
+  return answered || scene.worker.sync == nullptr ? kind : Orphan::unsynced;
 }
 
 void adopt_orphan(Packet& packet, const Scene& scene, Orphan kind) {
+  if (kind == Orphan::never_seen) {
+    if (ask_peer(packet, scene)) return;
+    kind = kind_of_unknown(packet, scene);
+  }
   packet.flags |= packet_flag::kOrphan;
   scene.worker.counters.worker->orphans[static_cast<size_t>(kind)].add(1);
-  take_fallback(packet, scene.service_of(packet));
+  take_fallback(packet, scene);
 }
 
 template <typename Entry>
@@ -201,8 +342,7 @@ void pick_in(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
 // --- Notes ---
 
 template <typename Entry>
-void apply_to_proven(const Note& note, const Scene& scene, Entry& record) {
-  FlowTable<Entry>::touch(record, scene.now);
+void change_by(const Note& note, Entry& record) {
   if (note.events & note_event::kReset) return close(record);
   if (note.events & note_event::kFin) {
     FlowTable<Entry>::add_flags(record, flow_flag::kBackendFin);
@@ -212,6 +352,14 @@ void apply_to_proven(const Note& note, const Scene& scene, Entry& record) {
   if (record.state() != FlowState::closing) return;
   const bool challenges = (note.events & note_event::kAlive) && record.has(flow_flag::kReset);
   if (challenges || (note.events & note_event::kData)) revive(record);
+}
+
+template <typename Entry>
+void apply_to_proven(const Note& note, const Scene& scene, Entry& record) {
+  touch(scene, record);
+  const FlowState before = record.state();
+  change_by(note, record);
+  if (record.state() != before) tell(scene, record);
 }
 
 template <typename Entry>
@@ -244,16 +392,16 @@ void apply_in(const Note& note, const Scene& scene, FlowTable<Entry>& table,
     return;
   }
   if (!(note.events & note_event::kAlive)) return;
-  if (table.insert_established(key, hash, note.backend_id, FlowState::established, scene.now,
-                               scene.timeouts()) != nullptr)
-    scene.counters_of(*backend).flows_opened.add(1);
-  else
-    scene.worker.counters.worker->table_full.add(1);
+  const Entry* record = table.insert_established(key, hash, note.backend_id, FlowState::established,
+                                                 scene.now, scene.timeouts());
+  if (record == nullptr) return scene.worker.counters.worker->table_full.add(1);
+  scene.counters_of(*backend).flows_opened.add(1);
+  tell(scene, *record);
 }
 
-// --- Imports ---
+// --- What others have seen ---
 
-bool is_ours(const ImportedFlow& flow, const SnapshotService& service, const Worker& worker) {
+bool is_ours(const FlowUpdate& flow, const SnapshotService& service, const Worker& worker) {
   const OwnerMap& owners = worker.owners;
   const uint16_t owner = flow.client.is_ipv4()
                              ? owners.owner_of(service, flow.client.ipv4(), flow.client_port)
@@ -261,40 +409,96 @@ bool is_ours(const ImportedFlow& flow, const SnapshotService& service, const Wor
   return owner == worker.index;
 }
 
-bool is_in_time(const ImportedFlow& flow, const ServiceTimeouts& timeouts) {
-  if (flow.state == FlowState::established) return flow.idle_s <= timeouts.established_s;
-  return flow.state == FlowState::closing && flow.idle_s <= timeouts.closing_s;
+uint16_t timeout_of(const FlowUpdate& flow, const ServiceTimeouts& timeouts) {
+  if (flow.state == FlowState::established || (flow.flags & flow_flag::kReset))
+    return timeouts.established_s;
+  return flow.state == FlowState::closing ? timeouts.closing_s : timeouts.unproven_s;
+}
+
+bool is_possible(const FlowUpdate& flow, const SnapshotService& service) {
+  const bool is_state = flow.state == FlowState::established || flow.state == FlowState::closing ||
+                        flow.state == FlowState::unproven;
+  return is_state && flow.client.is_ipv4() == service.address.is_ipv4();
 }
 
 // Where the flow goes; nullptr when it cannot be.
-const SnapshotBackend* backend_of(const ImportedFlow& flow, const Scene& scene) {
-  if (flow.service >= scene.generation.services.size()) return nullptr;
-  const ServiceView& service = scene.generation.services[flow.service];
-  if (service.blob == nullptr || !is_in_time(flow, service.timeouts)) return nullptr;
-  if (flow.client.is_ipv4() != service.blob->address.is_ipv4()) return nullptr;
-  if (!is_ours(flow, *service.blob, scene.worker)) return nullptr;
-  return service.find_backend(flow.backend_id);
+const SnapshotBackend* backend_of(const FlowUpdate& flow, const Scene& scene) {
+  const ServiceView* service = scene.find_service(flow.service);
+  if (service == nullptr || !is_possible(flow, *service->blob)) return nullptr;
+  if (!is_ours(flow, *service->blob, scene.worker)) return nullptr;
+  return service->find_backend(flow.backend_id);
+}
+
+// Whoever saw the flow's last packet knows best; of two that tell us, the later one.
+template <typename Entry>
+bool prevails(const FlowUpdate& flow, const Entry& known, uint16_t now) {
+  return known.has(flow_flag::kImported) || flow.idle_s < idle_s(known, now);
+}
+
+constexpr uint8_t kFlagsHeard =
+    flow_flag::kAnswered | flow_flag::kReset | flow_flag::kClientFin | flow_flag::kBackendFin;
+
+// A place for a flow that is told of, in the region of its state; nullptr: no room.
+template <typename Entry>
+Entry* store(const FlowUpdate& flow, const Scene& scene, FlowTable<Entry>& table,
+             const typename Entry::Key& key, uint64_t hash) {
+  const uint8_t flags = (flow.flags & kFlagsHeard) | flow_flag::kImported;
+  if (flow.state != FlowState::unproven)
+    return table.insert_established(key, hash, flow.backend_id, flow.state, scene.now,
+                                    scene.timeouts(), flags);
+  Entry* record = table.reserve_unproven(key, hash, scene.now, scene.timeouts());
+  if (record == nullptr) return nullptr;
+  table.bind(*record, flow.backend_id);
+  table.add_flags(*record, flags);
+  return record;
 }
 
 template <typename Entry>
-void import_in(const ImportedFlow& flow, const Scene& scene, const SnapshotBackend& backend,
-               FlowTable<Entry>& table, const typename Entry::Key& key) {
+void take_record(const FlowUpdate& flow, const Scene& scene, const SnapshotBackend& backend,
+                 FlowTable<Entry>& table, const typename Entry::Key& key) {
   WorkerCounters& counters = *scene.worker.counters.worker;
   const uint64_t hash = table.hash(key);
-  if (Entry* known = table.lookup(key, hash)) {
-    const auto& timeouts = scene.generation.timeouts[flow.service];
-    if (is_live(*known, scene.now, timeouts) && !known->has(flow_flag::kImported))
-      return counters.imports_kept.add(1);
-    forget(scene, table, known);
+  for (Entry* known : {table.lookup(key, hash), table.lookup_unproven(key, hash)}) {
+    if (known == nullptr) continue;
+    const bool live = is_live(*known, scene.now, scene.generation.timeouts[flow.service]);
+    if (live && !prevails(flow, *known, scene.now)) return counters.imports_kept.add(1);
+    count_closed(scene, *known);
+    table.erase(known);
   }
-  if (Entry* unproven = table.lookup_unproven(key, hash)) table.erase(unproven);
-  Entry* record = table.insert_established(key, hash, backend.id, flow.state, scene.now,
-                                           scene.timeouts(), flow_flag::kImported);
+  Entry* record = store(flow, scene, table, key, hash);
   if (record == nullptr) return counters.imports_refused.add(1);
   // Never of this tick: the first packet seen here must not go unnoticed.
   table.set_last(*record, static_cast<uint16_t>(scene.now - std::max<uint16_t>(flow.idle_s, 1)));
-  scene.counters_of(backend).flows_opened.add(1);
+  if (flow.state != FlowState::unproven) scene.counters_of(backend).flows_opened.add(1);
   counters.imported.add(1);
+}
+
+// The peer let its record go. Ours goes with it, unless we have seen a later packet, or have given
+// the flow another turn since.
+template <typename Entry>
+void take_removal(const FlowUpdate& flow, const Scene& scene, FlowTable<Entry>& table,
+                  const typename Entry::Key& key) {
+  const uint64_t hash = table.hash(key);
+  for (Entry* known : {table.lookup(key, hash), table.lookup_unproven(key, hash)}) {
+    if (known == nullptr || known->backend != flow.backend_id) continue;
+    if (!prevails(flow, *known, scene.now)) continue;
+    count_closed(scene, *known);
+    scene.worker.tombstones.put(hash, Orphan::expired);
+    table.erase(known);
+  }
+}
+
+template <typename Entry>
+void hear_in(const FlowUpdate& flow, const Scene& scene, FlowTable<Entry>& table,
+             const typename Entry::Key& key) {
+  if (flow.kind == UpdateKind::gone) return take_removal(flow, scene, table, key);
+  if (flow.kind == UpdateKind::refused)
+    return scene.worker.tombstones.put(table.hash(key), Orphan::epoch_refused);
+  const SnapshotBackend* backend = backend_of(flow, scene);
+  const auto& timeouts = scene.generation.timeouts[flow.service];
+  if (backend == nullptr || flow.idle_s > timeout_of(flow, timeouts) + refresh_period_s(timeouts))
+    return scene.worker.counters.worker->imports_refused.add(1);
+  take_record(flow, scene, *backend, table, key);
 }
 
 // --- One packet ---
@@ -319,7 +523,7 @@ void pick_for_error(Packet& packet, const Scene& scene) {
     auto* record = table.find(key, packet.hash, scene.now, timeouts);
     if (record == nullptr) record = table.find_unproven(key, packet.hash, scene.now, timeouts);
     if (record != nullptr) packet.backend = service.find_backend(record->backend);
-    if (packet.backend == nullptr) take_fallback(packet, service);
+    if (packet.backend == nullptr) take_fallback(packet, scene);
   });
 }
 
@@ -374,6 +578,7 @@ void find(Burst burst, const Worker& worker) {
 
 void pick(Burst burst, const Generation& generation, Worker& worker, uint16_t now) {
   const Scene scene{generation, worker, now};
+  worker.begin_tick(now);
   for_each_on_its_way(burst, [&](Packet& packet) {
     if (packet.direction == Direction::to_backend) [[likely]]
       pick_for_request(packet, scene);
@@ -395,24 +600,23 @@ void apply_note(const Note& note, const Generation& generation, Worker& worker, 
              FlowKey4{note.client.ipv4(), note.client_port, note.service});
 }
 
-void import_flow(const ImportedFlow& flow, const Generation& generation, Worker& worker,
-                 uint16_t now) {
+void hear(const FlowUpdate& flow, const Generation& generation, Worker& worker, uint16_t now) {
   const Scene scene{generation, worker, now};
-  const SnapshotBackend* backend = backend_of(flow, scene);
-  if (backend == nullptr) return worker.counters.worker->imports_refused.add(1);
+  if (scene.find_service(flow.service) == nullptr)
+    return worker.counters.worker->imports_refused.add(1);
   if (flow.client.is_ipv4())
-    import_in(flow, scene, *backend, *worker.flows4,
-              FlowKey4{flow.client.ipv4(), flow.client_port, flow.service});
+    hear_in(flow, scene, *worker.flows4,
+            FlowKey4{flow.client.ipv4(), flow.client_port, flow.service});
   else
-    import_in(flow, scene, *backend, *worker.flows6,
-              FlowKey6{flow.client.ipv6(), flow.client_port, flow.service});
+    hear_in(flow, scene, *worker.flows6,
+            FlowKey6{flow.client.ipv6(), flow.client_port, flow.service});
 }
 
 void sweep(Worker& worker, const Generation& generation, uint16_t now, uint32_t buckets) {
   const Scene scene{generation, worker, now};
-  const auto count = [&](const auto& entry) { count_closed(scene, entry); };
-  const uint32_t expired = worker.flows4->sweep(buckets, now, scene.timeouts(), count) +
-                           worker.flows6->sweep(buckets, now, scene.timeouts(), count);
+  const auto note = [&](const auto& record) { note_removal(&scene, record, Removal::expired); };
+  const uint32_t expired = worker.flows4->sweep(buckets, now, scene.timeouts(), note) +
+                           worker.flows6->sweep(buckets, now, scene.timeouts(), note);
   WorkerCounters& counters = *worker.counters.worker;
   counters.expired.add(expired);
   counters.flows_ipv4.set(worker.flows4->size());

@@ -20,8 +20,8 @@
 // it.
 #pragma once
 
+#include "dataplane/core/flow_update.h"
 #include "dataplane/core/generation.h"
-#include "dataplane/core/imported_flow.h"
 #include "dataplane/core/note.h"
 #include "dataplane/core/packet.h"
 #include "dataplane/core/worker.h"
@@ -40,13 +40,12 @@ void pick(Burst burst, const Generation& generation, Worker& worker, uint16_t no
 // Applies a note to this worker's table.
 void apply_note(const Note& note, const Generation& generation, Worker& worker, uint16_t now);
 
-// Stores a flow that others have seen, or counts why not: this worker's own record stands
-// (imports_kept), or it cannot be (imports_refused): unknown service or backend, a client of the
-// other family, another worker's flow, idle for longer than its timeout, no room. A record that has
-// seen a packet here beats any import; among imports the later one wins (design section 5). Nothing
-// in `flow` is taken on trust.
-void import_flow(const ImportedFlow& flow, const Generation& generation, Worker& worker,
-                 uint16_t now);
+// Takes what another dataplane tells of a flow of this worker. Whoever saw the flow's last packet
+// knows best: a record that has seen a later one here stands (imports_kept), else it is replaced
+// or, if it is gone there, removed; among tellers the later wins (design section 5). Refused and
+// counted (imports_refused): unknown service or backend, a client of the other family, another
+// worker's flow, one that has expired, no room. Nothing in `flow` is taken on trust.
+void hear(const FlowUpdate& flow, const Generation& generation, Worker& worker, uint16_t now);
 
 // Removes what has expired from the next `buckets` buckets of each table.
 void sweep(Worker& worker, const Generation& generation, uint16_t now, uint32_t buckets);

@@ -210,8 +210,7 @@ Entry* FlowTable<Entry>::established_vacancy(Bucket* bucket, uint16_t now,
     if (entry.state() == FlowState::empty) return &entry;
   for (Entry& entry : bucket->slots) {
     if (!gives_way(entry, now, timeouts.of(entry.key.service))) continue;
-    if (timeouts.on_expired != nullptr)
-      timeouts.on_expired(timeouts.context, entry.key.service, entry.backend);
+    timeouts.tell(entry, Removal::expired);
     release(&entry);
     add(stats_->expired, 1);
     return &entry;
@@ -262,6 +261,7 @@ Entry* FlowTable<Entry>::place_unproven(uint64_t hash, uint16_t now, const FlowT
   if (Entry* entry = unproven_vacancy(other, oldest, now, timeouts)) return entry;
 
   if (oldest == nullptr) return nullptr;
+  timeouts.tell(*oldest, Removal::evicted);
   release(oldest);
   add(stats_->evicted, 1);
   return oldest;

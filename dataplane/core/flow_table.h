@@ -15,7 +15,7 @@
 // is read only when a 16-bit tag in the first says so.
 //
 // Time is a tick: 16 bits, one second each, wrapping. A record is live while it has been idle for
-// at most its timeout. The sweep must come round within 9 hours, or a dead record would seem young.
+// at most its timeout. The sweep must come round within 7 hours, or a dead record would seem young.
 //
 // Threads: one writer, the owner worker. Other threads and processes read through FlowReader. Every
 // change to a bucket's identity happens between two steps of its sequence, odd meaning "being
@@ -29,6 +29,8 @@
 // Layout after: Le Scouarnec, "Cuckoo++ hash tables", ANCS 2018 (displacement told in the primary).
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <immintrin.h>
@@ -92,14 +94,26 @@ struct alignas(kBucketSlots * sizeof(Entry)) FlowBucket {
 };
 static_assert(sizeof(FlowBucket<FlowEntry4>) == 64 && sizeof(FlowBucket<FlowEntry6>) == 128);
 
+// Why a record goes.
+enum class Removal : uint8_t { expired, evicted };
+
 // Timeouts by service id. A service outside the view, or with a timeout of 0 there, is unknown
 // (deleted, or no snapshot yet); its records keep `unknown`.
 struct FlowTimeouts {
   std::span<const ServiceTimeouts> services;
   ServiceTimeouts unknown{.established_s = 3600, .closing_s = 60, .unproven_s = 60, .reserved = 0};
-  // Told of each proven record that gives way to another; may be nullptr.
-  void (*on_expired)(const void* context, uint16_t service, uint32_t backend) = nullptr;
+  // Told of each proven record that gives way to another, and of each unproven one that is evicted;
+  // may be nullptr.
+  void (*on_removal4)(const void* context, const FlowEntry4& record, Removal why) = nullptr;
+  void (*on_removal6)(const void* context, const FlowEntry6& record, Removal why) = nullptr;
   const void* context = nullptr;
+
+  void tell(const FlowEntry4& record, Removal why) const {
+    if (on_removal4 != nullptr) on_removal4(context, record, why);
+  }
+  void tell(const FlowEntry6& record, Removal why) const {
+    if (on_removal6 != nullptr) on_removal6(context, record, why);
+  }
 
   const ServiceTimeouts& of(uint16_t service) const {
     const bool known = service < services.size() && services[service].established_s != 0;
@@ -125,10 +139,31 @@ uint16_t timeout_s(const Entry& entry, const ServiceTimeouts& timeouts) {
   return state == FlowState::closing ? timeouts.closing_s : timeouts.unproven_s;
 }
 
+// A peer hears that a flow is alive when its first packet comes in each such stretch of ticks, a
+// power of two. So what it knows of the last packet may be older by as much.
+constexpr uint16_t refresh_period_s(const ServiceTimeouts& timeouts) {
+  return std::bit_floor(std::max<uint16_t>(timeouts.established_s / 4, 1));
+}
+constexpr bool is_refresh_due(uint16_t last, uint16_t now, const ServiceTimeouts& timeouts) {
+  return ((last ^ now) & ~(refresh_period_s(timeouts) - 1)) != 0;
+}
+
+// How much longer a mere import lives: the peer may have seen packets that we have not heard of.
+template <typename Entry>
+uint16_t grace_s(const Entry& entry, const ServiceTimeouts& timeouts) {
+  const bool lags = entry.has(flow_flag::kImported) && entry.state() == FlowState::established;
+  return lags ? refresh_period_s(timeouts) : 0;
+}
+
 // False for an empty slot and for a record idle longer than its timeout.
 template <typename Entry>
 bool is_live(const Entry& entry, uint16_t now, const ServiceTimeouts& timeouts) {
-  return entry.state() != FlowState::empty && idle_s(entry, now) <= timeout_s(entry, timeouts);
+  if (entry.state() == FlowState::empty) return false;
+  const uint16_t idle = idle_s(entry, now);
+  const uint16_t timeout = timeout_s(entry, timeouts);
+  if (idle <= timeout) [[likely]]
+    return true;
+  return idle <= timeout + grace_s(entry, timeouts);
 }
 
 // Whether another record may have its place where room is short: it is dead, or an RST closed it

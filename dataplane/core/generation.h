@@ -18,6 +18,7 @@ struct alignas(64) ServiceView {
   uint64_t base = 0;                      // first ticket of blob's turn sequence
   ServiceTimeouts timeouts{};
   Mode mode{};
+  Sync sync{};
 
   ServiceView() = default;
   // REQUIRES: the blob's arrays lie inside it.
@@ -26,6 +27,7 @@ struct alignas(64) ServiceView {
         base(first_ticket),
         timeouts(service.timeouts),
         mode(service.mode),
+        sync(service.sync),
         index_mask_(service.index.count - 1),
         index_(array_of<uint16_t>(service, service.index).data()),
         backends_(array_of<SnapshotBackend>(service, service.backends)) {}

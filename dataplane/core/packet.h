@@ -21,6 +21,7 @@ inline constexpr uint32_t kBurstMax = 64;
 enum class Verdict : uint8_t {
   none,       // still on its way
   send,       // transmit on Packet::out_port
+  hold,       // keep it until the peer has what was told of its flow, then judge it again
   punt,       // give to the kernel side of Packet::port
   hand_over,  // give to worker Packet::owner, untouched
   drop,       // Packet::drop says why
@@ -50,8 +51,10 @@ inline constexpr uint8_t kNewFlow = 8;       // drew a ticket
 inline constexpr uint8_t kOrphan = 16;       // no record: the consistent fallback decided
 inline constexpr uint8_t kStateless = 32;    // new, but nothing was stored
 inline constexpr uint8_t kIpv4ChecksumBad = 64;  // the port found the IPv4 header checksum wrong
-inline constexpr uint8_t kTranslated = 128;  // of a dnat service: Rota is a router on its way. Of
-                                             // others it is a switch
+inline constexpr uint8_t kTranslated = 128;   // of a dnat service: Rota is a router on its way. Of
+                                              // others it is a switch
+inline constexpr uint16_t kReleased = 256;    // was held, and will not be again
+inline constexpr uint16_t kUnanswered = 512;  // and what it waited for did not come in time
 }  // namespace packet_flag
 
 struct alignas(64) Packet {
@@ -67,8 +70,7 @@ struct alignas(64) Packet {
   Direction direction;
   Protocol protocol;
   uint8_t tcp_flags;
-  uint8_t flags;  // packet_flag
-  uint8_t reserved;
+  uint16_t flags;                  // packet_flag
   Be16 client_port;                // served packets only
   uint16_t service;                // stable id; 0 = none
   const SnapshotBackend* backend;  // of the service; nullptr = none
@@ -106,7 +108,7 @@ void for_each_on_its_way(Burst burst, Fn&& fn) {
 inline constexpr uint32_t kHeadroom = 64;  // bytes a stage may put before the frame
 
 // A packet fresh from a port.
-inline Packet received_packet(uint8_t* data, uint32_t length, uint16_t port, uint8_t flags = 0) {
+inline Packet received_packet(uint8_t* data, uint32_t length, uint16_t port, uint16_t flags = 0) {
   return Packet{.data = data, .length = length, .port = port, .flags = flags};
 }
 

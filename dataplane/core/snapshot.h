@@ -17,11 +17,12 @@
 #include <span>
 #include <string_view>
 
+#include "dataplane/core/hash.h"
 #include "dataplane/core/wire.h"
 
 namespace rota {
 
-inline constexpr uint32_t kSnapshotVersion = 2;
+inline constexpr uint32_t kSnapshotVersion = 3;
 inline constexpr uint32_t kBackendCountMax = 65535;    // of one service
 inline constexpr uint32_t kSequenceLengthMax = 65536;  // turns of one service
 inline constexpr uint32_t kFallbackSizeMax = 1 << 20;  // Maglev rows of one service
@@ -58,6 +59,12 @@ struct Digest {
 
 enum class Mode : uint8_t { dnat = 1, dsr = 2 };
 enum class Scheduler : uint8_t { round_robin = 1, maglev = 2 };
+// Whether the peer holds a service's flows, too (design section 5).
+enum class Sync : uint8_t {
+  off = 0,
+  async = 1,   // it is told of each proven flow, at once
+  strict = 2,  // a flow's first packet waits until the peer has the record
+};
 enum class BackendState : uint8_t { up = 1, down = 2, draining = 3, disabled = 4 };
 enum class Protocol : uint8_t { icmp = 1, tcp = 6, udp = 17, icmpv6 = 58 };
 
@@ -91,7 +98,7 @@ struct SnapshotService {
   Protocol protocol;
   Mode mode;
   Scheduler scheduler;
-  uint8_t reserved0;
+  Sync sync;
   Address address;
   Be16 port;
   uint16_t reserved1;
@@ -220,7 +227,8 @@ struct SnapshotRoot {
   uint64_t generation;  // grows with every publish of one rotad store
   Digest endpoints;
   Digest routes;
-  BlobArray services;  // ServiceRef by service id
+  BlobArray services;    // ServiceRef by service id
+  HashKey fallback_key;  // the same on both nodes of a pair, so that their fallbacks agree
 };
 
 // What a snapshot is checked against: the sizes this dataplane was started with.

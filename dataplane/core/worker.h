@@ -13,6 +13,7 @@
 #include "dataplane/core/note.h"
 #include "dataplane/core/owner.h"
 #include "dataplane/core/packet.h"
+#include "dataplane/core/sync_channel.h"
 
 namespace rota {
 
@@ -33,6 +34,30 @@ class NoteFilter {
   uint64_t places_[kPlaces] = {};
 };
 
+// Remembers of recently removed records why they went, so that a packet that still comes can be
+// told from one of a flow that never was. Bounded: a newer one takes an older one's place.
+class Tombstones {
+ public:
+  void put(uint64_t hash, Orphan why) {
+    places_[hash % kPlaces] = (hash & ~kWhyMask) | static_cast<uint64_t>(why);
+  }
+  // Orphan::never_seen when nothing is known.
+  Orphan find(uint64_t hash) const {
+    const uint64_t place = places_[hash % kPlaces];
+    return (place & ~kWhyMask) == (hash & ~kWhyMask) && place != 0
+               ? static_cast<Orphan>(place & kWhyMask)
+               : Orphan::never_seen;
+  }
+
+ private:
+  static constexpr uint32_t kPlaces = 4096;
+  static constexpr uint64_t kWhyMask = 7;
+  static_assert(static_cast<uint64_t>(Orphan::count) <= kWhyMask + 1);
+  uint64_t places_[kPlaces] = {};
+};
+
+inline constexpr uint32_t kQuestionsPerTick = 4096;
+
 struct Worker {
   uint16_t index = 0;
   OwnerMap owners;  // which worker a flow belongs to
@@ -41,9 +66,35 @@ struct Worker {
   std::span<TicketLine> tickets;  // by service id
   CountersView counters;
   NoteFilter note_filter;
+  Tombstones tombstones;
+  // Where the peer is told of flows, and whether it must be; nullptr: nowhere.
+  SyncChannel* sync = nullptr;
+  uint16_t tick = 0;              // the one that the next two are of
+  uint32_t questions_left = 0;    // that may still be asked in it
+  uint64_t told_before_tick = 0;  // how much had been told when it began
+  uint32_t hold_room = 0;         // packets that the caller can hold, at most
   // Filled by forward_burst(): notes for other owners, at most one per packet of the burst.
   Note notes[kBurstMax];
   uint32_t note_count = 0;
+
+  bool is_listened_to() const {
+    return sync != nullptr && sync->listening.load(std::memory_order_relaxed) != 0;
+  }
+  bool has_peer() const {
+    return sync != nullptr && sync->peer_present.load(std::memory_order_relaxed) != 0;
+  }
+  // REQUIRES: is_listened_to().
+  void tell(const FlowUpdate& update) {
+    if (sync->told.put({&update, 1}) == 1) return counters.worker->updates_told.add(1);
+    counters.worker->updates_lost.add(1);
+    sync->lost.store(sync->lost.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+  void begin_tick(uint16_t now) {
+    if (tick == now) return;
+    tick = now;
+    questions_left = kQuestionsPerTick;
+    if (sync != nullptr) told_before_tick = sync->told.put_count();
+  }
 };
 
 }  // namespace rota

@@ -6,10 +6,11 @@
 // replaces an older one. Memory travels as file descriptors beside the message (SCM_RIGHTS).
 //
 //   dataplane -> rotad   hello     on connect: who I am, limits, ports; fds: counters, flow memory,
-//                                  import rings
+//                                  sync channels, and an eventfd by which workers wake their reader
 //   rotad -> dataplane   blobs     up to kBlobsPerMessage digests, one sealed fd each
 //   rotad -> dataplane   publish   generation number; fd: the sealed root
 //   dataplane -> rotad   answer    to publish: in force, or refused with the reason
+//   rotad -> dataplane   tickets   how far the peer's turns have come; not answered
 //   dataplane -> rotad   port      a port came, went or changed (also one per port after hello)
 //
 // The dataplane holds the blobs of the generation in force and those sent since; a digest it holds
@@ -26,11 +27,12 @@
 
 namespace rota {
 
-inline constexpr uint32_t kLinkVersion = 2;
+inline constexpr uint32_t kLinkVersion = 3;
 inline constexpr uint32_t kBlobsPerMessage = 128;  // below the kernel's 253 fds a message
 inline constexpr size_t kLinkMessageBytesMax = 4096;
 
-enum class LinkType : uint32_t { hello = 1, blobs, publish, answer, port };
+enum class LinkType : uint32_t { hello = 1, blobs, publish, answer, port, tickets };
+inline constexpr uint32_t kTicketsPerMessage = 128;
 
 struct LinkHello {
   LinkType type = LinkType::hello;
@@ -62,6 +64,21 @@ struct LinkAnswer {
   uint32_t accepted;  // 0 or 1
   uint64_t generation;
   char reason[512];  // zero-terminated; empty when accepted
+};
+
+// Turns that were drawn elsewhere: of `turns_version`, counted from its first. Of a service whose
+// version in force is another, nothing happens; else its next ticket is that far on at least.
+struct TicketMark {
+  uint32_t service;
+  uint32_t reserved;
+  uint64_t turns_version;
+  uint64_t drawn;
+};
+
+struct LinkTickets {
+  LinkType type = LinkType::tickets;
+  uint32_t count;
+  TicketMark of[kTicketsPerMessage];
 };
 
 enum class PortKind : uint32_t { af_xdp = 1, pci = 2, vdev = 3 };

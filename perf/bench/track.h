@@ -167,7 +167,7 @@ class Track {
 
   void import(uint32_t flow) {
     const Client client = client_of(flow, spec_.ipv6);
-    import_flow({.client = client.address,
+    hear({.client = client.address,
                  .backend_id = backend_id_of(flow),
                  .client_port = client.port,
                  .service = service_of(flow),

@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "dataplane/core/counters.h"
-#include "dataplane/host/imports.h"
+#include "dataplane/core/sync_channel.h"
 #include "perf/flows.h"
 #include "tests/support/parcel.h"
 
@@ -61,12 +61,12 @@ class Link {
     wait_for("the dataplane's socket", [&] { return bool(socket_ = link_connect(path)); });
     LinkMessage hello;
     receive(hello);
-    if (hello.as<LinkHello>() == nullptr || hello.fds.size() != 3)
+    if (hello.as<LinkHello>() == nullptr || hello.fds.size() != 4)
       fail("expected a hello with 3 descriptors");
     if (hello.as<LinkHello>()->worker_count != 1) fail("expected one worker");
     counters_ = map_shared(hello.fds[0].get(), false);
-    imports_ = map_shared(hello.fds[2].get(), true);
-    if (!counters_ || !imports_) fail("cannot map what the dataplane shares");
+    sync_ = map_shared(hello.fds[2].get(), true);
+    if (!counters_ || !sync_) fail("cannot map what the dataplane shares");
   }
 
   void publish(const test::Parcel& parcel) {
@@ -92,7 +92,7 @@ class Link {
     }
   }
   CountersView counters() const { return counters_of(counters_.data(), 0); }
-  ImportRing& imports() const { return imports_of(imports_.data(), 0); }
+  auto& heard() const { return sync_channel_of(sync_.data(), 0).heard; }
 
  private:
   bool receive_or_end(LinkMessage& message) {
@@ -112,7 +112,7 @@ class Link {
 
   Fd socket_;
   Mapping counters_;
-  Mapping imports_;
+  Mapping sync_;
 };
 
 struct Reading {
@@ -166,8 +166,8 @@ uint64_t unproven_flows(const Link& link, bool ipv6) {
 void load_flows(const Link& link, const Question& question) {
   const WorkerCounters& counters = *link.counters().worker;
   for (uint32_t flow = 0; flow < question.flows; ++flow) {
-    const ImportedFlow record = established(flow, question.ipv6);
-    while (link.imports().put({&record, 1}) == 0) std::this_thread::yield();
+    const FlowUpdate record = established(flow, question.ipv6);
+    while (link.heard().put({&record, 1}) == 0) std::this_thread::yield();
   }
   wait_for("all flows stored", [&] { return counters.imported.get() >= question.flows; });
   wait_for("the worker's count of flows",

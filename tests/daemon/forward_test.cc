@@ -268,7 +268,7 @@ TEST(DaemonForward, FlowsComeInThroughTheImportRings) {
   daemon.start_connected();
   RotadEnd rotad(daemon.link());
   constexpr uint32_t kFlows = 200;
-  std::vector<ImportedFlow> flows;
+  std::vector<FlowUpdate> flows;
   for (uint32_t i = 0; i < kFlows; ++i)
     flows.push_back({.client = address("198.51.100.7"),
                      .backend_id = 103,
@@ -277,7 +277,7 @@ TEST(DaemonForward, FlowsComeInThroughTheImportRings) {
                      .idle_s = 1,
                      .state = FlowState::established});
   for (uint32_t worker = 0; worker < 2; ++worker)
-    ASSERT_EQ(rotad.imports(worker).put(flows), kFlows);
+    ASSERT_EQ(rotad.heard(worker).put(flows), kFlows);
   ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
   EXPECT_TRUE(wait_until([&] {
     return rotad.sum(&WorkerCounters::imported) == kFlows &&

@@ -13,7 +13,7 @@
 
 #include "dataplane/core/counters.h"
 #include "dataplane/core/flow_memory.h"
-#include "dataplane/host/imports.h"
+#include "dataplane/core/sync_channel.h"
 #include "dataplane/host/link.h"
 #include "dataplane/host/memory.h"
 #include "tests/daemon/program.h"
@@ -33,7 +33,7 @@ class RotadEnd {
     hello_ = *hello;
     counters_ = map_shared(last_.fds.at(0).get(), false);
     flows_ = map_shared(last_.fds.at(1).get(), false);
-    imports_ = map_shared(last_.fds.at(2).get(), true);
+    sync_ = map_shared(last_.fds.at(2).get(), true);
     ports_.resize(hello_.port_count);
     for (uint32_t i = 0; i < hello_.port_count; ++i) receive();
   }
@@ -97,7 +97,7 @@ class RotadEnd {
   BackendCounters& backend(uint32_t worker_index, uint32_t slot) {
     return counters_of(counters_.data(), worker_index).backends[slot];
   }
-  ImportRing& imports(uint32_t worker) { return imports_of(imports_.data(), worker); }
+  auto& heard(uint32_t worker) { return sync_channel_of(sync_.data(), worker).heard; }
   FlowMemoryView flows() const { return *FlowMemoryView::open(flows_.bytes()); }
   uint64_t sum(Counter WorkerCounters::*counter) {
     uint64_t total = 0;
@@ -134,7 +134,7 @@ class RotadEnd {
   std::vector<LinkPort> ports_;
   Mapping counters_;
   Mapping flows_;
-  Mapping imports_;
+  Mapping sync_;
 };
 
 }  // namespace rota::test

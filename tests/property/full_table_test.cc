@@ -20,9 +20,9 @@ class FullTable : public testing::Test {
     world.publish(mixed_generation());
     // So many attempts that each free slot is found.
     for (uint32_t number = 0; number < 20'000; ++number) {
-      const ImportedFlow flow = standing_flow(number, number % 2 == 1);
+      const FlowUpdate flow = standing_flow(number, number % 2 == 1);
       const uint64_t before = counters().imported.get();
-      import_flow(flow, world.generation(), world.worker(), world.now);
+      hear(flow, world.generation(), world.worker(), world.now);
       if (counters().imported.get() != before) standing_.push_back(flow);
     }
   }
@@ -37,7 +37,7 @@ class FullTable : public testing::Test {
   ~FullTable() override {
     EXPECT_TRUE(world.conserves());
     EXPECT_EQ(flows4().size() + flows6().size(), standing_.size());
-    for (const ImportedFlow& flow : standing_) expect_stands(flow);
+    for (const FlowUpdate& flow : standing_) expect_stands(flow);
   }
 
   static Dealings with(bool ipv6, uint32_t client) {
@@ -85,7 +85,7 @@ class FullTable : public testing::Test {
 
  private:
   // Clients that no test sends packets of.
-  static ImportedFlow standing_flow(uint32_t number, bool ipv6) {
+  static FlowUpdate standing_flow(uint32_t number, bool ipv6) {
     Address client = address(ipv6 ? "2001:db8:5::" : "100.64.0.0");
     store(&client.bytes[12], Be32::from_host(0x64400000 + number));
     const uint16_t service = ipv6 ? 3 : 1;
@@ -96,7 +96,7 @@ class FullTable : public testing::Test {
             .idle_s = 1,
             .state = FlowState::established};
   }
-  void expect_stands(const ImportedFlow& flow) {
+  void expect_stands(const FlowUpdate& flow) {
     const auto expect_in = [&](auto& table, const auto& key) {
       const auto* record = table.lookup(key, table.hash(key));
       ASSERT_NE(record, nullptr) << text_of(flow.client);
@@ -109,7 +109,7 @@ class FullTable : public testing::Test {
       expect_in(flows6(), FlowKey6{flow.client.ipv6(), flow.client_port, flow.service});
   }
 
-  std::vector<ImportedFlow> standing_;
+  std::vector<FlowUpdate> standing_;
 };
 
 TEST_F(FullTable, AProvenFlowKeepsItsTurnWhileItsUnprovenRecordLives) {

@@ -9,13 +9,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <vector>
 
 #include "dataplane/core/counters.h"
 #include "dataplane/core/flow_memory.h"
-#include "dataplane/host/imports.h"
+#include "dataplane/core/sync_channel.h"
 #include "dataplane/host/link.h"
 #include "dataplane/host/memory.h"
 
@@ -37,7 +38,8 @@ class FakeDataplane {
     const FlowMemoryConfig config{
         .worker_count = 2, .service_limit = 4, .ipv4 = size_for(64, 16), .ipv6 = size_for(64, 16)};
     flows_ = create_shared("flows", flow_memory_size(config), flows_memory_);
-    imports_ = create_shared("imports", imports_bytes(2), imports_memory_);
+    sync_ = create_shared("sync", sync_channels_bytes(2), sync_memory_);
+    event_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     flow_memory_ = format(flows_memory_.bytes(), config, HashKey{}, 0);
   }
 
@@ -62,7 +64,7 @@ class FakeDataplane {
     hello.generation = generation;
     hello.pid = 99;
     hello.port_count = port_count;
-    const int fds[] = {counters_.get(), flows_.get(), imports_.get()};
+    const int fds[] = {counters_.get(), flows_.get(), sync_.get(), event_.get()};
     ASSERT_EQ(link_send(connection_.get(), bytes_of(hello), fds), 0);
   }
   void tell_port(uint32_t index, uint32_t up, const std::string& name = "sim") {
@@ -117,9 +119,10 @@ class FakeDataplane {
   Mapping counters_memory_;
   Fd counters_;
   Mapping flows_memory_;
-  Mapping imports_memory_;
+  Mapping sync_memory_;
   Fd flows_;
-  Fd imports_;
+  Fd sync_;
+  Fd event_;
   std::optional<FlowMemory> flow_memory_;
 };
 

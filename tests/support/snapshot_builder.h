@@ -84,6 +84,7 @@ struct ServiceSpec {
   std::vector<BackendSpec> backends;
   uint64_t turns_version = 1;
   uint64_t on_link_ports = 0;
+  Sync sync = Sync::off;
 };
 
 inline Blob service_blob(const ServiceSpec& spec) {
@@ -119,6 +120,7 @@ inline Blob service_blob(const ServiceSpec& spec) {
   fixed.protocol = spec.protocol;
   fixed.mode = spec.mode;
   fixed.scheduler = spec.scheduler;
+  fixed.sync = spec.sync;
   fixed.address = spec.vip;
   fixed.port = Be16::from_host(spec.port);
   fixed.timeouts = spec.timeouts;

@@ -22,7 +22,7 @@ struct Outcome {
   Drop drop;
   uint16_t out_port;
   uint16_t owner;
-  uint8_t flags;
+  uint16_t flags;
   const SnapshotBackend* backend;  // nullptr = none
   Bytes frame;                     // as it leaves
 };
@@ -74,6 +74,7 @@ class World {
       seat.worker.flows6 = &seat.table6;
       seat.worker.tickets = memory_->tickets();
       seat.worker.counters = counters_of(counter_bytes_.bytes().data(), w);
+      seat.worker.sync = seat.channel.get();
     }
   }
 
@@ -82,12 +83,13 @@ class World {
   BuiltGeneration& built() { return *generation_; }
   const Generation& generation() const { return generation_->get(); }
   Worker& worker(uint32_t index = 0) { return seats_[index]->worker; }
+  SyncChannel& channel(uint32_t index = 0) { return *seats_[index]->channel; }
   FlowMemory& memory() { return *memory_; }
   std::span<std::byte> flow_bytes() { return flow_bytes_.bytes(); }
 
   // One burst of frames through one worker. Notes for others are applied at once.
   std::vector<Outcome> burst(const std::vector<Bytes>& frames, uint16_t port = 0,
-                             uint32_t worker_index = 0, uint8_t flags = 0) {
+                             uint32_t worker_index = 0, uint16_t flags = 0) {
     std::vector<Bytes> buffers;
     std::vector<Packet> packets;
     buffers.reserve(frames.size());
@@ -99,7 +101,12 @@ class World {
     }
     Worker& at = worker(worker_index);
     auto& counters = *at.counters.worker;
-    (flags & packet_flag::kTakenOver ? counters.taken_over : counters.received).add(packets.size());
+    if (flags & packet_flag::kReleased)
+      counters.held.set(counters.held.get() - packets.size());
+    else
+      (flags & packet_flag::kTakenOver ? counters.taken_over : counters.received)
+          .add(packets.size());
+    at.hold_room = 1024;
     forward_burst(packets, generation(), at, now);
     for (uint32_t i = 0; i < at.note_count; ++i)
       apply_note(at.notes[i], generation(), worker(at.notes[i].owner), now);
@@ -107,6 +114,7 @@ class World {
     for (const Packet& packet : packets) {
       if (packet.verdict == Verdict::send) counters.sent.add(1);
       if (packet.verdict == Verdict::punt) counters.punted.add(1);
+      if (packet.verdict == Verdict::hold) counters.held.add(1);
       if (packet.verdict == Verdict::hand_over) counters.handed_over.add(1);
       outcomes.push_back({packet.verdict, packet.drop, packet.out_port, packet.owner, packet.flags,
                           packet.backend, Bytes(packet.data, packet.data + packet.length)});
@@ -147,6 +155,7 @@ class World {
   struct Seat {
     FlowTable4 table4;
     FlowTable6 table6;
+    std::unique_ptr<SyncChannel> channel = std::make_unique<SyncChannel>();
     Worker worker;
   };
   PageMemory flow_bytes_;

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "dataplane/core/flow.h"
-#include "dataplane/host/imports.h"
+#include "dataplane/core/sync_channel.h"
 #include "tests/support/world.h"
 
 namespace rota {
@@ -21,7 +21,7 @@ class Import : public testing::Test {
  protected:
   Import() { world.publish(standard_generation()); }
 
-  ImportedFlow flow4(uint32_t backend_id = 102) const {
+  FlowUpdate flow4(uint32_t backend_id = 102) const {
     return {.client = address(kClient),
             .backend_id = backend_id,
             .client_port = Be16::from_host(40000),
@@ -29,15 +29,13 @@ class Import : public testing::Test {
             .idle_s = 5,
             .state = FlowState::established};
   }
-  ImportedFlow flow6() const {
-    ImportedFlow flow = flow4(303);
+  FlowUpdate flow6() const {
+    FlowUpdate flow = flow4(303);
     flow.client = address(kClient6);
     flow.service = 3;
     return flow;
   }
-  void import(const ImportedFlow& flow) {
-    import_flow(flow, world.generation(), world.worker(), world.now);
-  }
+  void import(const FlowUpdate& flow) { hear(flow, world.generation(), world.worker(), world.now); }
   Outcome packet(uint8_t flags = kAck) {
     return world.send(frame().ipv4(kClient, "203.0.113.10").tcp(40000, 443, flags));
   }
@@ -76,7 +74,7 @@ TEST_F(Import, TheLaterImportWinsUntilAPacketWasSeenHere) {
 }
 
 TEST_F(Import, AFreshImportIsNoticedAsSeenInItsVeryTick) {
-  ImportedFlow fresh = flow4(102);
+  FlowUpdate fresh = flow4(102);
   fresh.idle_s = 0;
   import(fresh);
   packet();
@@ -85,16 +83,16 @@ TEST_F(Import, AFreshImportIsNoticedAsSeenInItsVeryTick) {
 }
 
 TEST_F(Import, KeepsItsAge) {
-  ImportedFlow old = flow4();
+  FlowUpdate old = flow4();
   old.idle_s = 899;
   import(old);
-  world.now += 2;
+  world.now += static_cast<uint16_t>(2 + refresh_period_s(world.generation().timeouts[1]));
   packet();
   EXPECT_EQ(counters().orphans[static_cast<size_t>(Orphan::expired)].get(), 1u);
 }
 
 TEST_F(Import, AClosingFlowStaysClosing) {
-  ImportedFlow closing = flow4(102);
+  FlowUpdate closing = flow4(102);
   closing.state = FlowState::closing;
   import(closing);
   packet(kSyn);  // draws a new turn, the first one
@@ -102,16 +100,16 @@ TEST_F(Import, AClosingFlowStaysClosing) {
 }
 
 TEST_F(Import, WhatCannotBeIsRefusedAndCounted) {
-  std::vector<ImportedFlow> wrong(8, flow4());
+  std::vector<FlowUpdate> wrong(8, flow4());
   wrong[0].service = 0;
   wrong[1].service = 63;
   wrong[2].service = 0xffff;
   wrong[3].backend_id = 999;
   wrong[4].client = address(kClient6);
-  wrong[5].idle_s = 901;
-  wrong[6].state = FlowState::unproven;
+  wrong[5].idle_s = static_cast<uint16_t>(901 + refresh_period_s(world.generation().timeouts[1]));
+  wrong[6].state = FlowState::empty;
   wrong[7].state = FlowState{0xff};
-  for (const ImportedFlow& flow : wrong) import(flow);
+  for (const FlowUpdate& flow : wrong) import(flow);
   EXPECT_EQ(counters().imports_refused.get(), wrong.size());
   EXPECT_EQ(world.worker().flows4->size() + world.worker().flows6->size(), 0u);
 }
@@ -121,13 +119,13 @@ TEST(ImportWithWorkers, EachFlowIsOnlyItsOwners) {
   world.publish(standard_generation());
   for (uint16_t port = 1; port <= 300; ++port)
     for (uint32_t worker = 0; worker < 3; ++worker)
-      import_flow({.client = address(kClient),
-                   .backend_id = 101,
-                   .client_port = Be16::from_host(port),
-                   .service = 1,
-                   .idle_s = 0,
-                   .state = FlowState::established},
-                  world.generation(), world.worker(worker), world.now);
+      hear({.client = address(kClient),
+            .backend_id = 101,
+            .client_port = Be16::from_host(port),
+            .service = 1,
+            .idle_s = 0,
+            .state = FlowState::established},
+           world.generation(), world.worker(worker), world.now);
   uint64_t stored = 0;
   for (uint32_t worker = 0; worker < 3; ++worker) {
     EXPECT_GT(world.worker(worker).flows4->size(), 50u);

@@ -42,12 +42,25 @@ class SharedRing {
   // Consumer. Returns how many were taken, into the first places.
   uint32_t take(std::span<Record> records) {
     const uint64_t tail = tail_.load(std::memory_order_relaxed);
-    const uint64_t there = used(head_.load(std::memory_order_acquire), tail);
-    const auto count = static_cast<uint32_t>(std::min<uint64_t>(there, records.size()));
-    for (uint32_t i = 0; i < count; ++i) records[i] = records_[(tail + i) % kCapacity];
-    tail_.store(tail + count, std::memory_order_release);
+    const uint32_t count = peek(tail, records);
+    release(tail + count);
     return count;
   }
+
+  // Consumer that keeps what it has read in the ring until it is sure of it: copies records from
+  // position `from` on, which is between taken() and put_count(), and later release()s all before
+  // a position.
+  uint32_t peek(uint64_t from, std::span<Record> records) const {
+    const uint64_t there = used(head_.load(std::memory_order_acquire), from);
+    const auto count = static_cast<uint32_t>(std::min<uint64_t>(there, records.size()));
+    for (uint32_t i = 0; i < count; ++i) records[i] = records_[(from + i) % kCapacity];
+    return count;
+  }
+  void release(uint64_t position) { tail_.store(position, std::memory_order_release); }
+
+  // Positions: how many records were put, and taken or released, since the memory was zeroed.
+  uint64_t put_count() const { return head_.load(std::memory_order_acquire); }
+  uint64_t taken() const { return tail_.load(std::memory_order_acquire); }
 
  private:
   static uint64_t used(uint64_t head, uint64_t tail) {
