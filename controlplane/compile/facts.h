@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "controlplane/model/compile_state.h"
 #include "controlplane/model/model.h"
 #include "dataplane/core/snapshot.h"
 #include "dataplane/host/link.h"
@@ -131,6 +133,7 @@ struct Facts {
   std::vector<NeighbourFact> neighbours;
   std::vector<HostAddress> host_addresses;
   HealthFacts health;
+  std::map<uint16_t, PeerTurns> peer_turns;  // by service; empty unless the peer draws the turns
 };
 
 }  // namespace rota

@@ -124,12 +124,24 @@ class Compilation {
   // Nothing that bears on the compiled service has changed: the quick answer for most.
   bool is_untouched(const Service& service, const CompiledService* compiled) const {
     return compiled != nullptr && !routing_changed_ && !health_changed_[service.id] &&
-           compiled->model_revision == service.revision;
+           compiled->model_revision == service.revision && !peer_to_mirror(service.id, *compiled);
+  }
+
+  // The peer's turns, where ours could be the same and are not yet; else nullptr.
+  const PeerTurns* peer_to_mirror(uint16_t id, const CompiledService& compiled) const {
+    return peer_to_mirror(id, compiled.compiled_turns->version);
+  }
+  const PeerTurns* peer_to_mirror(uint16_t id, const TurnVersion& current) const {
+    const auto found = facts_.peer_turns.find(id);
+    if (found == facts_.peer_turns.end() || current.mirrors == found->second.version)
+      return nullptr;
+    return same_takers(found->second, current) ? &found->second : nullptr;
   }
 
   // Compiling would lead to the same.
   bool still_holds(const Service& service, const CompiledService* compiled) const {
     if (compiled == nullptr || compiled->model_revision != service.revision) return false;
+    if (peer_to_mirror(service.id, *compiled)) return false;
     for (size_t i = 0; i < service.backends.size(); ++i)
       if (!still_stands(service, i, *compiled) || !still_reached(service, i, *compiled))
         return false;
@@ -229,6 +241,10 @@ class Compilation {
     TurnState& state = result_.turns[id];
     if (state.versions.empty() || !same_takers(*state.current(), takers)) {
       state = advance_turns(state, tickets_ ? tickets_(id) : std::nullopt, takers);
+      result_.changes.state.turns[id] = state;
+    }
+    if (const PeerTurns* peer = peer_to_mirror(id, *state.current())) {
+      state = mirror_turns(state, tickets_ ? tickets_(id) : std::nullopt, *peer);
       result_.changes.state.turns[id] = state;
     }
     return *state.current();

@@ -107,12 +107,29 @@ Lags lags_now(const TurnState& state, const std::optional<TicketReading>& readin
   return lags;
 }
 
+uint64_t next_version(const TurnState& state, const std::optional<TicketReading>& reading) {
+  const TurnVersion* current = state.current();
+  return std::max(current ? current->version : 0, reading ? reading->turns_version : 0) + 1;
+}
+
+void add_version(TurnState& state, TurnVersion version) {
+  state.versions.push_back(std::move(version));
+  if (state.versions.size() > kVersionsMax) state.versions.erase(state.versions.begin() + 1);
+}
+
 }  // namespace
 
 bool same_takers(const TurnVersion& version, std::span<const TurnTaker> takers) {
   return std::ranges::equal(version.inputs, takers, [](const TurnInput& a, const TurnTaker& b) {
     return a.backend_id == b.backend_id && a.weight == b.weight;
   });
+}
+
+bool same_takers(const PeerTurns& peer, const TurnVersion& version) {
+  return std::ranges::equal(peer.inputs, version.inputs,
+                            [](const TurnInput& a, const TurnInput& b) {
+                              return a.backend_id == b.backend_id && a.weight == b.weight;
+                            });
 }
 
 TurnSequence sequence_of(const TurnVersion& version) {
@@ -127,9 +144,7 @@ TurnState advance_turns(const TurnState& state, const std::optional<TicketReadin
   const TurnVersion* current = state.current();
   if (current != nullptr && same_takers(*current, takers)) return state;
 
-  TurnVersion fresh;
-  fresh.version =
-      std::max(current ? current->version : 0, reading ? reading->turns_version : 0) + 1;
+  TurnVersion fresh{.version = next_version(state, reading), .base = {}, .inputs = {}};
   for (const TurnTaker& taker : takers)
     fresh.inputs.push_back({.backend_id = taker.backend_id, .weight = taker.weight});
 
@@ -137,8 +152,18 @@ TurnState advance_turns(const TurnState& state, const std::optional<TicketReadin
   if (reading) catch_up(next, *reading);
   start_with(fresh.inputs, lags_now(next, reading));
   for (TurnInput& input : fresh.inputs) input.lag = std::clamp(input.owed, -kLagMax, kLagMax);
-  next.versions.push_back(std::move(fresh));
-  if (next.versions.size() > kVersionsMax) next.versions.erase(next.versions.begin() + 1);
+  add_version(next, std::move(fresh));
+  return next;
+}
+
+TurnState mirror_turns(const TurnState& state, const std::optional<TicketReading>& reading,
+                       const PeerTurns& peer) {
+  TurnState next = state;
+  if (reading) catch_up(next, *reading);
+  add_version(next, {.version = next_version(state, reading),
+                     .base = {},
+                     .inputs = peer.inputs,
+                     .mirrors = peer.version});
   return next;
 }
 

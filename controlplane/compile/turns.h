@@ -35,12 +35,19 @@ struct TurnTaker {
 
 bool same_takers(const TurnVersion& version, std::span<const TurnTaker> takers);
 
+bool same_takers(const PeerTurns& peer, const TurnVersion& version);
+
 // The state after `takers` (by id, ascending) take the turns: the same where they took them
 // already, else with a new version that is higher than any before, here or in the dataplane.
 // Surviving backends carry their lag, new ones start at 0. Without a reading, or with one that
 // is late, the lag is the best known, and is corrected by the first reading that tells.
 TurnState advance_turns(const TurnState& state, const std::optional<TicketReading>& reading,
                         std::span<const TurnTaker> takers);
+
+// The state after the peer's takers take the turns where the peer has come to: a version of our own
+// that makes the peer's sequence. `peer` is of the same takers as ours.
+TurnState mirror_turns(const TurnState& state, const std::optional<TicketReading>& reading,
+                       const PeerTurns& peer);
 
 // The sequence of a version; its indices count the version's inputs.
 TurnSequence sequence_of(const TurnVersion& version);

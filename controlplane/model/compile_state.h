@@ -29,7 +29,15 @@ struct TurnVersion {
   uint64_t version = 0;           // SnapshotService::turns_version
   std::optional<uint64_t> base;   // its first ticket, once the dataplane has told
   std::vector<TurnInput> inputs;  // by backend id
+  uint64_t mirrors = 0;           // the peer's version that it was made from; 0: none; not saved
   friend bool operator==(const TurnVersion&, const TurnVersion&) = default;
+};
+
+// What the peer draws its turns from: the takers with the lags that they were compiled with.
+struct PeerTurns {
+  uint64_t version = 0;           // the peer's number for it; not 0
+  std::vector<TurnInput> inputs;  // by backend id; owed is as lag
+  friend bool operator==(const PeerTurns&, const PeerTurns&) = default;
 };
 
 // Oldest first: the last version known to have been in force, then those compiled since. Empty:
