@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "controlplane/peer/peer_sync.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace rota::peer {
+
+PeerSync::PeerSync(Send send, uint64_t epoch, SaveEpoch save_epoch)
+    : send_(send),
+      save_epoch_(std::move(save_epoch)),
+      sender_(send),
+      receiver_(std::move(send)),
+      epoch_(epoch) {}
+
+void PeerSync::set_flows(const LocalFlows* flows) {
+  sender_.set_flows(flows);
+  receiver_.set_flows(flows);
+  if (connected_) sender_.greet(epoch_);
+}
+
+void PeerSync::connected() {
+  connected_ = true;
+  sender_.greet(epoch_);
+}
+
+void PeerSync::connection_lost() {
+  connected_ = false;
+  stale_since_.reset();
+  sender_.connection_lost();
+  receiver_.connection_lost();
+}
+
+void PeerSync::receive(const Message& message, uint16_t now) {
+  switch (message.body_case()) {
+    case Message::kFlowHello:
+      return receiver_.receive(message.flow_hello(), epoch_);
+    case Message::kFlowResume:
+      return receive_resume(message.flow_resume(), now);
+    case Message::kFlowUpdates:
+      return receiver_.receive(message.flow_updates(), now);
+    case Message::kFlowApplied:
+      return sender_.receive(message.flow_applied());
+    case Message::kFlowAnswers:
+      return receiver_.receive(message.flow_answers());
+    case Message::kFlowBulk:
+      return receiver_.receive(message.flow_bulk());
+    case Message::kFlowBulkEnd:
+      receiver_.receive(message.flow_bulk_end());
+      return catch_up();
+    case Message::kEpoch:
+      return set_epoch(std::max(epoch_, message.epoch().epoch()));
+    default:
+      return;
+  }
+}
+
+void PeerSync::receive_resume(const FlowResume& resume, uint16_t now) {
+  if (resume.stale()) {
+    peer_epoch_ = resume.epoch();
+    stale_since_ = now;
+  }
+  sender_.receive(resume);
+  catch_up();
+}
+
+// A stale node that has the peer's table is stale no more.
+void PeerSync::catch_up() {
+  if (!stale_since_ || !receiver_.holds_table()) return;
+  sender_.disown_before(std::exchange(stale_since_, std::nullopt));
+  set_epoch(std::max(epoch_, peer_epoch_));
+  sender_.greet(epoch_);
+}
+
+void PeerSync::take_over() {
+  set_epoch(epoch_ + 1);
+  if (!connected_) return;
+  Message message;
+  message.mutable_epoch()->set_epoch(epoch_);
+  send_(std::move(message));
+}
+
+void PeerSync::set_epoch(uint64_t epoch) {
+  if (epoch == epoch_) return;
+  epoch_ = epoch;
+  save_epoch_(epoch);
+}
+
+bool PeerSync::pump(uint16_t now, size_t room) {
+  if (!connected_) return false;
+  const bool delivering = receiver_.pump();
+  catch_up();
+  return sender_.pump(now, room) || delivering;
+}
+
+}  // namespace rota::peer

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// Peer sync: both directions of a pair's flow sync, and the epoch, which tells a node that was
+// away from one that went on. The epoch grows by one whenever a node takes over. A node that meets
+// a peer of a higher epoch is stale: it takes the peer's table first, and of its own flows tells
+// only those that it sees packets of from then on. What it told before is not believed.
+//
+// One thread, no clock, no socket: rotad and the simulation run the same.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "controlplane/peer/flow_receiver.h"
+#include "controlplane/peer/flow_sender.h"
+
+namespace rota::peer {
+
+class PeerSync {
+ public:
+  // `save_epoch` makes a new epoch durable before anybody hears of it.
+  using SaveEpoch = std::function<void(uint64_t epoch)>;
+  PeerSync(Send send, uint64_t epoch, SaveEpoch save_epoch);
+
+  // This node's dataplane; nullptr: it is not there. Valid until the next call.
+  void set_flows(const LocalFlows* flows);
+
+  void connected();
+  void connection_lost();
+  void receive(const Message& message, uint16_t now);  // `now`: tick of this node's dataplane
+
+  // Traffic comes here from now on.
+  void take_over();
+
+  // Sends and delivers what there is, while at most `room` bytes wait to be sent. True: there is
+  // more to do soon. Else rotad may wait until a worker wakes it.
+  bool pump(uint16_t now, size_t room);
+
+  uint64_t epoch() const { return epoch_; }
+  bool is_connected() const { return connected_; }
+  bool is_stale() const { return stale_since_.has_value(); }
+  // Whether this node holds what the peer has told, but for what is under way.
+  bool holds_table() const { return connected_ && !is_stale() && receiver_.holds_table(); }
+  const FlowSender& sender() const { return sender_; }
+  const FlowReceiver& receiver() const { return receiver_; }
+
+ private:
+  void set_epoch(uint64_t epoch);
+  void receive_resume(const FlowResume& resume, uint16_t now);
+  void catch_up();
+
+  Send send_;
+  SaveEpoch save_epoch_;
+  FlowSender sender_;
+  FlowReceiver receiver_;
+  uint64_t epoch_;
+  uint64_t peer_epoch_ = 0;  // that made us stale
+  std::optional<uint16_t> stale_since_;
+  bool connected_ = false;
+};
+
+}  // namespace rota::peer
