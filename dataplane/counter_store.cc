@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <stdexcept>
 
+#include "dataplane/host/shared_file.h"
 #include "dataplane/sizing.h"
 
 namespace rota {
@@ -34,11 +35,12 @@ void count_opened(const Table& table, uint32_t service_limit, const Generation& 
 CounterStore::CounterStore(const NodeFile& node)
     : worker_count_(static_cast<uint32_t>(node.worker_cores.size())), owners_(node.backend_count) {
   const uint64_t bytes = counters_bytes(worker_count_, node.service_count, node.backend_count);
-  fd_ = create_shared("rota-counters", bytes, mapping_);
+  fd_ = create_shared_file(node.counters_file(), bytes, mapping_, [&](std::span<std::byte> memory) {
+    format_counters(memory, worker_count_, node.service_count, node.backend_count);
+  });
   if (!fd_)
-    throw std::runtime_error(
-        fmt::format("no memory for {} of counters: {}", human_bytes(bytes), std::strerror(errno)));
-  format_counters(mapping_.bytes(), worker_count_, node.service_count, node.backend_count);
+    throw std::runtime_error(fmt::format("{}: no room for {} of counters: {}", node.counters_file(),
+                                         human_bytes(bytes), std::strerror(errno)));
 }
 
 void CounterStore::pass_on(const Generation& in_force, const Generation& next) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// Counter store: the memory of all workers' counters (core/counters.h), and whose each line is.
-// Main thread.
+// Counter store: the memory of all workers' counters (core/counters.h), and whose each line is. A
+// file in the run directory, new with each start, so that rota-pulse finds the heartbeats without
+// rotad. Main thread.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ namespace rota {
 
 class CounterStore {
  public:
-  // Throws std::runtime_error: no memory.
+  // Throws std::runtime_error: no room, or the run directory cannot be written.
   explicit CounterStore(const NodeFile& node);
 
   int fd() const { return fd_.get(); }

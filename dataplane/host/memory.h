@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// Memory that processes share: sealed memfds for blobs, a memfd for counters, a file for flows.
+// Memory that processes share: sealed memfds for blobs, memfds for rings, files (shared_file.h).
 #pragma once
 
 #include <cstddef>

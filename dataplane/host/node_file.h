@@ -74,6 +74,7 @@ struct NodeFile {
   std::string api_socket() const { return run_dir + "/rotad.sock"; }
   std::string link_socket() const { return run_dir + "/dataplane.sock"; }
   std::string bpf_dir() const { return run_dir + "/bpf"; }
+  std::string counters_file() const { return run_dir + "/counters"; }
 };
 
 // The parsed file, or a message for the operator.
