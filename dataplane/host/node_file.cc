@@ -3,6 +3,7 @@
 #include "dataplane/host/node_file.h"
 
 #include <algorithm>
+#include <arpa/inet.h>
 #include <charconv>
 #include <filesystem>
 #include <initializer_list>
@@ -24,6 +25,9 @@ constexpr uint64_t kCoreMax = 1023;
 constexpr uint64_t kQueuesMax = 64;
 constexpr size_t kSocketPathMax = 107;  // sun_path, unix(7)
 constexpr uint64_t kBuffersMax = 16 << 20;
+constexpr uint64_t kAsMax = 0xffffffff;
+constexpr uint64_t kAdvertMin_ms = 10;
+constexpr uint64_t kAdvertMax_ms = 40950;  // 12 bits of centiseconds, RFC 5798 5.2.7
 constexpr uint64_t kBufferBytesMin = 128;
 constexpr uint64_t kBufferBytesMax = 16384;
 constexpr std::string_view kNameCharacters =
@@ -161,6 +165,15 @@ class Item {
 
 std::string interface_name(const Item& item) { return item.identifier(15); }
 
+Address address_of(const Item& item) {
+  const std::string text = item.text();
+  Be32 ipv4;
+  Ipv6Address ipv6;
+  if (::inet_pton(AF_INET, text.c_str(), &ipv4) == 1) return Address::from_ipv4(ipv4);
+  if (::inet_pton(AF_INET6, text.c_str(), &ipv6) == 1) return Address::from_ipv6(ipv6);
+  item.refuse("an IPv4 or IPv6 address");
+}
+
 bool is_pci_address(std::string_view text) {  // dddd:bb:dd.f or bb:dd.f
   const auto is_hex = [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -284,6 +297,66 @@ void read_vips(const Item& item, NodeFile& node) {
     interface.refuse_text("expected only with place: interface");
 }
 
+VrrpSettings read_vrrp(const Item& item) {
+  item.expect_keys(
+      {"by", "outside", "inside", "gateways", "virtual_router_id", "priority", "advert_ms"});
+  VrrpSettings vrrp;
+  vrrp.outside = interface_name(item["outside"]);
+  const Item inside = item["inside"];
+  const Item gateways = item["gateways"];
+  if (inside.is_there() != gateways.is_there())
+    item.refuse_text("expected inside and gateways both, or neither");
+  if (gateways.is_there()) {
+    vrrp.inside = interface_name(inside);
+    for (const Item& gateway : gateways.list("a list of addresses such as [10.0.0.1]")) {
+      const Address address = address_of(gateway);
+      for (const Address& other : vrrp.gateways)
+        if (other.is_ipv4() == address.is_ipv4())
+          gateway.refuse_text("expected at most one IPv4 and one IPv6 address");
+      vrrp.gateways.push_back(address);
+    }
+  }
+  vrrp.virtual_router_id = static_cast<uint32_t>(item["virtual_router_id"].number(1, 255));
+  vrrp.priority = static_cast<uint32_t>(item["priority"].number_or(vrrp.priority, 1, 254));
+  const Item advert = item["advert_ms"];
+  vrrp.advert_ms =
+      static_cast<uint32_t>(advert.number_or(vrrp.advert_ms, kAdvertMin_ms, kAdvertMax_ms));
+  if (vrrp.advert_ms % 10 != 0) advert.refuse("whole centiseconds, such as 100");
+  return vrrp;
+}
+
+BgpSettings read_bgp(const Item& item) {
+  item.expect_keys({"by", "router_id", "local_as", "neighbours", "bfd_ms"});
+  BgpSettings bgp;
+  bgp.router_id = address_of(item["router_id"]);
+  if (!bgp.router_id.is_ipv4()) item["router_id"].refuse("an IPv4 address");
+  bgp.local_as = static_cast<uint32_t>(item["local_as"].number(1, kAsMax));
+  for (const Item& entry : item["neighbours"].list("a list of BGP neighbours, at least one")) {
+    entry.expect_keys({"address", "as"});
+    const BgpNeighbour neighbour{.address = address_of(entry["address"]),
+                                 .as = static_cast<uint32_t>(entry["as"].number(1, kAsMax))};
+    for (const BgpNeighbour& other : bgp.neighbours)
+      if (other.address == neighbour.address)
+        entry["address"].refuse_text("expected an address of its own, found it a second time");
+    bgp.neighbours.push_back(neighbour);
+  }
+  const Item bfd = item["bfd_ms"];
+  bgp.bfd_ms = static_cast<uint32_t>(bfd.number_or(bgp.bfd_ms, 0, 10000));
+  if (bgp.bfd_ms != 0 && bgp.bfd_ms < 10) bfd.refuse("0 (no BFD), or 10 to 10000");
+  return bgp;
+}
+
+void read_ha(const Item& item, const Item& vips, NodeFile& node) {
+  if (!item.is_there()) return;
+  if (!item["by"].is_there()) item.refuse_text("expected by: vrrp or by: bgp");
+  if (item["by"].one_of({"vrrp", "bgp"}) == 0)
+    node.ha = read_vrrp(item);
+  else
+    node.ha = read_bgp(item);
+  if (node.vip_place != VipPlace::none)
+    vips["place"].refuse_text("expected none beside ha, which decides where the VIPs are");
+}
+
 void read_buffer_bytes(const Item& item, NodeFile& node) {
   if (item.is_there() && node.has_af_xdp())
     item.refuse_text("expected only without interfaces, whose buffers have a fixed size");
@@ -314,7 +387,8 @@ void read_hugepages(const Item& item, NodeFile& node) {
 
 NodeFile read_all(const Item& top) {
   top.expect_keys({"node", "run_dir", "state_dir", "ports", "workers", "main_core", "poll", "flows",
-                   "buffer_bytes", "services", "backends", "hugepages", "flow_memory", "vips"});
+                   "buffer_bytes", "services", "backends", "hugepages", "flow_memory", "vips",
+                   "ha"});
   NodeFile node;
   node.node = top["node"].identifier(32);
   read_directories(top, node);
@@ -331,6 +405,7 @@ NodeFile read_all(const Item& top) {
       static_cast<uint32_t>(top["backends"].number_or(node.backend_count, 1, kBackendsMax));
   read_hugepages(top["hugepages"], node);
   read_vips(top["vips"], node);
+  read_ha(top["ha"], top["vips"], node);
   return node;
 }
 

@@ -24,7 +24,21 @@
 //   flow_memory: /run/rota/lb1/flows    # the file that outlives every process
 //   run_dir: /run/rota/lb1
 //   state_dir: /var/lib/rota/lb1
-//   vips: {place: interface, interface: eth0}  # none, lo, or interface
+//   vips: {place: interface, interface: eth0}  # none, lo, or interface; not with ha
+//   ha:                                 # a pair by VRRP: keepalived owns VIPs and gateways
+//     by: vrrp
+//     outside: eth0                     # clients reach the VIPs there
+//     inside: eth1                      # backends reach the gateways there; goes with gateways
+//     gateways: [10.0.0.1, "fd00:10::1"]  # what dnat backends route through; at most one a family
+//     virtual_router_id: 51             # the same on both nodes, and nobody else's there
+//     priority: 100                     # 1..254: who wins when both come up at once
+//     advert_ms: 100                    # the standby takes over after some three of them
+//   ha:                                 # or by BGP: rota-pulse puts the VIPs on lo
+//     by: bgp
+//     router_id: 203.0.113.2
+//     local_as: 65001
+//     neighbours: [{address: 203.0.113.1, as: 65000}]
+//     bfd_ms: 50                        # a neighbour is gone after three of them; 0: no BFD
 #pragma once
 
 #include <cstdint>
@@ -33,6 +47,7 @@
 #include <variant>
 #include <vector>
 
+#include "dataplane/core/wire.h"
 #include "dataplane/host/link.h"
 
 namespace rota {
@@ -48,6 +63,27 @@ struct NodePort {
 
 enum class Poll { adaptive, busy };
 enum class VipPlace { none, lo, interface };
+
+struct VrrpSettings {
+  std::string outside;
+  std::string inside;             // empty: no gateways
+  std::vector<Address> gateways;  // at most one of each family
+  uint32_t virtual_router_id = 0;
+  uint32_t priority = 100;
+  uint32_t advert_ms = 100;  // whole centiseconds, as VRRPv3 counts
+};
+
+struct BgpNeighbour {
+  Address address;
+  uint32_t as = 0;
+};
+
+struct BgpSettings {
+  Address router_id;  // IPv4
+  uint32_t local_as = 0;
+  std::vector<BgpNeighbour> neighbours;
+  uint32_t bfd_ms = 50;  // 0: without BFD
+};
 
 struct NodeFile {
   std::string path;
@@ -68,6 +104,8 @@ struct NodeFile {
   std::string flow_memory;         // file; default RUN_DIR/flows, or on the hugetlbfs mount
   VipPlace vip_place = VipPlace::none;
   std::string vip_interface;
+  // How a pair decides who gets packets; none: this node is alone.
+  std::variant<std::monostate, VrrpSettings, BgpSettings> ha;
 
   // AF_XDP registers the packet pool with the kernel, which wants buffers that cross no page.
   bool has_af_xdp() const;
@@ -75,6 +113,7 @@ struct NodeFile {
   std::string link_socket() const { return run_dir + "/dataplane.sock"; }
   std::string bpf_dir() const { return run_dir + "/bpf"; }
   std::string counters_file() const { return run_dir + "/counters"; }
+  bool is_paired() const { return !std::holds_alternative<std::monostate>(ha); }
 };
 
 // The parsed file, or a message for the operator.

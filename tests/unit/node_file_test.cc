@@ -187,5 +187,117 @@ TEST_F(NodeFileTest, WhatIsNoYamlIsRefusedWithItsLine) {
   EXPECT_EQ(std::get<std::string>(missing), "/nowhere/node.yaml: cannot be read");
 }
 
+constexpr const char* kVrrp = R"(
+node: lb1
+ports: [{name: out0, interface: eth0}, {name: in0, interface: eth1}]
+workers: [{core: 1}]
+ha:
+  by: vrrp
+  outside: eth0
+  inside: eth1
+  gateways: [10.0.0.1, "fd00:10::1"]
+  virtual_router_id: 51
+  priority: 150
+  advert_ms: 200
+)";
+
+constexpr const char* kBgp = R"(
+node: lb1
+ports: [{name: out0, interface: eth0}]
+workers: [{core: 1}]
+ha:
+  by: bgp
+  router_id: 203.0.113.2
+  local_as: 65001
+  neighbours:
+    - {address: 203.0.113.1, as: 65000}
+    - {address: "2001:db8::1", as: 4200000000}
+  bfd_ms: 0
+)";
+
+Address ipv4(uint32_t address) { return Address::from_ipv4(Be32::from_host(address)); }
+
+TEST_F(NodeFileTest, APairByVrrpIsRead) {
+  const auto result = read(kVrrp);
+  const auto* node = std::get_if<NodeFile>(&result);
+  ASSERT_NE(node, nullptr) << std::get<std::string>(result);
+  EXPECT_TRUE(node->is_paired());
+  const auto& vrrp = std::get<VrrpSettings>(node->ha);
+  EXPECT_EQ(vrrp.outside, "eth0");
+  EXPECT_EQ(vrrp.inside, "eth1");
+  ASSERT_EQ(vrrp.gateways.size(), 2u);
+  EXPECT_EQ(vrrp.gateways[0], ipv4(0x0a000001));
+  EXPECT_FALSE(vrrp.gateways[1].is_ipv4());
+  EXPECT_EQ(vrrp.virtual_router_id, 51u);
+  EXPECT_EQ(vrrp.priority, 150u);
+  EXPECT_EQ(vrrp.advert_ms, 200u);
+}
+
+TEST_F(NodeFileTest, APairByBgpIsRead) {
+  const auto result = read(kBgp);
+  const auto* node = std::get_if<NodeFile>(&result);
+  ASSERT_NE(node, nullptr) << std::get<std::string>(result);
+  const auto& bgp = std::get<BgpSettings>(node->ha);
+  EXPECT_EQ(bgp.router_id, ipv4(0xcb007102));
+  EXPECT_EQ(bgp.local_as, 65001u);
+  ASSERT_EQ(bgp.neighbours.size(), 2u);
+  EXPECT_EQ(bgp.neighbours[0].address, ipv4(0xcb007101));
+  EXPECT_EQ(bgp.neighbours[1].as, 4'200'000'000u);
+  EXPECT_EQ(bgp.bfd_ms, 0u);
+}
+
+TEST_F(NodeFileTest, APairHasDefaults) {
+  const std::string alone = "node: a\nports: [{name: p, interface: eth0}]\nworkers: [{core: 1}]\n";
+  auto result = read(alone);
+  EXPECT_FALSE(std::get<NodeFile>(result).is_paired());
+  result = read(alone + "ha: {by: vrrp, outside: eth0, virtual_router_id: 1}\n");
+  ASSERT_TRUE(std::holds_alternative<NodeFile>(result)) << std::get<std::string>(result);
+  const auto& vrrp = std::get<VrrpSettings>(std::get<NodeFile>(result).ha);
+  EXPECT_EQ(vrrp.inside, "");
+  EXPECT_EQ(vrrp.priority, 100u);
+  EXPECT_EQ(vrrp.advert_ms, 100u);
+  result = read(alone +
+                "ha: {by: bgp, router_id: 1.2.3.4, local_as: 1, "
+                "neighbours: [{address: 1.2.3.5, as: 2}]}\n");
+  ASSERT_TRUE(std::holds_alternative<NodeFile>(result)) << std::get<std::string>(result);
+  EXPECT_EQ(std::get<BgpSettings>(std::get<NodeFile>(result).ha).bfd_ms, 50u);
+}
+
+TEST_F(NodeFileTest, RefusalsOfAPairSayLineExpectedAndFound) {
+  const auto refused = [&](std::string text, const std::string& part, const std::string& other) {
+    const size_t at = text.find(part);
+    EXPECT_NE(at, std::string::npos) << part;
+    return refusal(text.replace(at, part.size(), other));
+  };
+  EXPECT_EQ(refused(kVrrp, "by: vrrp", "by: carp"),
+            ":6: ha.by: expected one of vrrp, bgp, found \"carp\"");
+  EXPECT_EQ(refused(kVrrp, "  by: vrrp\n", ""), ":6: ha: expected by: vrrp or by: bgp");
+  EXPECT_EQ(refused(kVrrp, "outside: eth0", "neighbours: []").substr(0, 46),
+            ":7: ha.neighbours: unknown key, expected one o");
+  EXPECT_EQ(refused(kVrrp, "  inside: eth1\n", ""),
+            ":6: ha: expected inside and gateways both, or neither");
+  EXPECT_EQ(refused(kVrrp, "[10.0.0.1,", "[10.0.0,"),
+            ":9: ha.gateways[0]: expected an IPv4 or IPv6 address, found \"10.0.0\"");
+  EXPECT_EQ(refused(kVrrp, "\"fd00:10::1\"", "10.0.0.2"),
+            ":9: ha.gateways[1]: expected at most one IPv4 and one IPv6 address");
+  EXPECT_EQ(refused(kVrrp, "virtual_router_id: 51", "virtual_router_id: 256"),
+            ":10: ha.virtual_router_id: expected a whole number from 1 to 255, found \"256\"");
+  EXPECT_EQ(refused(kVrrp, "priority: 150", "priority: 255"),
+            ":11: ha.priority: expected a whole number from 1 to 254, found \"255\"");
+  EXPECT_EQ(refused(kVrrp, "advert_ms: 200", "advert_ms: 205"),
+            ":12: ha.advert_ms: expected whole centiseconds, such as 100, found \"205\"");
+  EXPECT_EQ(refused(kBgp, "203.0.113.2", "\"::1\""),
+            ":7: ha.router_id: expected an IPv4 address, found \"::1\"");
+  EXPECT_EQ(refused(kBgp, "as: 65000", "as: 0"),
+            ":10: ha.neighbours[0].as: expected a whole number from 1 to 4294967295, found \"0\"");
+  EXPECT_EQ(
+      refused(kBgp, "\"2001:db8::1\"", "203.0.113.1"),
+      ":11: ha.neighbours[1].address: expected an address of its own, found it a second time");
+  EXPECT_EQ(refused(kBgp, "bfd_ms: 0", "bfd_ms: 5"),
+            ":12: ha.bfd_ms: expected 0 (no BFD), or 10 to 10000, found \"5\"");
+  EXPECT_EQ(refused(kVrrp, "workers: [{core: 1}]", "workers: [{core: 1}]\nvips: {place: lo}"),
+            ":5: vips.place: expected none beside ha, which decides where the VIPs are");
+}
+
 }  // namespace
 }  // namespace rota
