@@ -113,6 +113,9 @@ struct NodeFile {
   std::string link_socket() const { return run_dir + "/dataplane.sock"; }
   std::string bpf_dir() const { return run_dir + "/bpf"; }
   std::string counters_file() const { return run_dir + "/counters"; }
+  std::string intent_file() const { return run_dir + "/intent"; }
+  std::string pulse_file() const { return run_dir + "/pulse"; }
+  std::string ready_file() const { return run_dir + "/ready"; }
   bool is_paired() const { return !std::holds_alternative<std::monostate>(ha); }
 };
 
