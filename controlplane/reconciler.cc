@@ -48,6 +48,7 @@ void Reconciler::reconcile() {
     steer_out();
   else
     steering_.miss();
+  tell_pulse();
   ask_for_neighbours();
   save_health();
   not_before_ = Clock::now() + (Clock::now() - started);
@@ -81,6 +82,11 @@ Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, con
   std::unique_ptr<Reconciler> made(
       new Reconciler(loop, node, std::move(*store), std::move(*model), std::move(*state)));
   made->health_.remember(*health);
+  if (node.is_paired()) {
+    auto intent = IntentFile::open(node.intent_file());
+    if (!intent) return intent.error();
+    made->intent_ = std::move(*intent);
+  }
   if (const auto done = made->mirror_.start(); !done) return done.error();
   return made;
 }
@@ -210,14 +216,39 @@ bool Reconciler::place_vips() {
   if (node_.vip_place == VipPlace::none || !std::exchange(vips_stale_, false)) return true;
   const std::string name = node_.vip_place == VipPlace::lo ? "lo" : node_.vip_interface;
   const LinkFact* link = mirror_.link(name);
-  std::vector<Address> vips;
-  for (const auto& [id, service] : model_.services()) vips.push_back(service.vip.address);
   const bool placed =
-      noted("placing VIPs", link != nullptr ? rota::place_vips(vips, link->ifindex)
+      noted("placing VIPs", link != nullptr ? rota::place_vips(vips(), link->ifindex)
                                             : Error{ErrorCode::failed_precondition,
                                                     fmt::format("there is no interface {}", name)});
   vips_stale_ = !placed;
   return placed;
+}
+
+std::vector<Address> Reconciler::vips() const {
+  std::vector<Address> addresses;
+  for (const auto& [id, service] : model_.services()) addresses.push_back(service.vip.address);
+  std::ranges::sort(addresses, {}, &Address::bytes);
+  const auto repeated = std::ranges::unique(addresses);
+  addresses.erase(repeated.begin(), repeated.end());
+  return addresses;
+}
+
+// After the steering: a VIP that comes to this host finds its services served.
+void Reconciler::tell_pulse() {
+  if (!intent_) return;
+  noted("telling rota-pulse", intent_->say(peer_table_held(), !model_.services().empty(), vips()));
+}
+
+// No flows come from a peer: what this node holds is all there is.
+bool Reconciler::peer_table_held() const { return true; }
+
+Result<Done> Reconciler::stand_aside(bool aside) {
+  if (!intent_)
+    return Error{ErrorCode::failed_precondition,
+                 fmt::format("{}: expected a section ha; this node has no peer", node_.path)};
+  spdlog::info("{}", aside ? "standing aside for the peer" : "no longer standing aside");
+  intent_->stand_aside(aside);
+  return Done{};
 }
 
 void Reconciler::steer_out() { noted("steering", steering_.remove(compiled_)); }

@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Reconciler: the table of contents of the control plane. One loop: something changed -> compile ->
-// steer -> publish -> place VIPs. It is level-triggered: whatever changed, reconcile() makes the
-// world what model and facts ask for; it may be run again at any time, and what failed is tried
-// again a second later.
+// steer -> publish -> place VIPs, or tell rota-pulse. It is level-triggered: whatever changed,
+// reconcile() makes the world what model and facts ask for; it may be run again at any time, and
+// what failed is tried again a second later.
 //
 // One thread: the loop's. An edit is acknowledged when it is durable; reconciling follows. Under
 // many changes the loop reconciles at most half of its time.
@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "controlplane/model/store.h"
 #include "controlplane/neighbours/kernel_mirror.h"
 #include "controlplane/port_steering.h"
+#include "controlplane/pulse/intent_file.h"
 #include "dataplane/host/node_file.h"
 
 namespace rota {
@@ -52,6 +54,14 @@ class Reconciler {
   const DataplaneLink& link() const { return link_; }
   const PortSteering& steering() const { return steering_; }
   double compile_ms() const { return compile_ms_; }
+  // The services' addresses, each once.
+  std::vector<Address> vips() const;
+
+  // On a pair: gives the traffic to the peer, or is ready to take it again. Holds until the host
+  // restarts.
+  Result<Done> stand_aside(bool aside);
+  bool standing_aside() const { return intent_ && intent_->standing_aside(); }
+
   // What went wrong in the last run and is being tried again, for the operator.
   std::vector<std::string> troubles() const;
 
@@ -76,6 +86,8 @@ class Reconciler {
   void attach_steering();
   void publish();
   bool place_vips();
+  void tell_pulse();
+  bool peer_table_held() const;
   void steer_out();
   void ask_for_neighbours();
   void save_health();
@@ -91,6 +103,7 @@ class Reconciler {
   KernelMirror mirror_;
   DataplaneLink link_;
   PortSteering steering_;
+  std::optional<IntentFile> intent_;  // on a pair
   BackendHealth health_;
 
   asio::steady_timer timer_;

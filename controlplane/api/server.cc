@@ -16,6 +16,7 @@
 #include "controlplane/api/answers.h"
 #include "controlplane/api/explain_answer.h"
 #include "controlplane/api/flow_query.h"
+#include "controlplane/api/ha_answer.h"
 #include "controlplane/api/rota.grpc.pb.h"
 #include "controlplane/api/wishes.h"
 
@@ -140,6 +141,32 @@ class ApiServer::Handlers final : public api::Rota::Service {
                        api::Explanation* response) override {
     return read([&] {
       const auto done = answer_explain(reconciler_, *request, *response);
+      return done ? grpc::Status::OK : status_of(done.error());
+    });
+  }
+
+  grpc::Status GetHa(grpc::ServerContext*, const api::HaRequest*, api::Ha* response) override {
+    return read([&] {
+      answer_ha(reconciler_, *response);
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status SetHandover(grpc::ServerContext*, const api::HandoverRequest* request,
+                           api::Ha* response) override {
+    return read([&] {
+      const auto done = reconciler_.stand_aside(request->aside());
+      if (!done) return status_of(done.error());
+      answer_ha(reconciler_, *response);
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status GetEngineConfiguration(grpc::ServerContext*,
+                                      const api::EngineConfigurationRequest* request,
+                                      api::EngineConfiguration* response) override {
+    return read([&] {
+      const auto done = answer_engine_configuration(reconciler_, request->engine(), *response);
       return done ? grpc::Status::OK : status_of(done.error());
     });
   }

@@ -55,6 +55,7 @@ class Grower {
     grow_service();
     grow_backend();
     grow_views();
+    grow_ha();
     grow_rest();
   }
 
@@ -195,6 +196,16 @@ class Grower {
     value(why, "CLIENT", to_.client, "CLIENT", "from ADDRESS:PORT", check_endpoint).required();
     value(why, "VIP", to_.vip, "ENDPOINT", "to ADDRESS:PORT", check_endpoint).required();
     why.add_flag("--syn", to_.syn, "a new connection's first packet, not the client's next one");
+  }
+
+  void grow_ha() {
+    CLI::App& app = branch(root_, "ha", "The pair: who serves, and what its engine must be told");
+    leaf(app, "status", "Does this node serve? May it, and if not, why", rota::cli::show_ha);
+    leaf(app, "handover", "Give the traffic to the peer, and stay aside", rota::cli::hand_over);
+    leaf(app, "resume", "End a handover: the peer goes on, this node may follow it",
+         rota::cli::resume);
+    leaf(app, "keepalived", "Print keepalived's configuration", rota::cli::print_keepalived);
+    leaf(app, "bird", "Print BIRD's configuration", rota::cli::print_bird);
   }
 
   void grow_rest() {

@@ -362,6 +362,47 @@ void explain(const Arguments& arguments, Session& session) {
   print(arguments, session, explanation, view_explanation(explanation, view_of(session)));
 }
 
+namespace {
+
+void set_handover(const Arguments& arguments, Session& session, bool aside) {
+  api::HandoverRequest request;
+  request.set_aside(aside);
+  const api::Ha ha = session.call(&Stub::SetHandover, request);
+  print(arguments, session, ha,
+        aside ? "this node stands aside; its peer takes the traffic\n"
+              : "this node no longer stands aside\n");
+}
+
+// For people the file itself; -o json has it as one text.
+void print_engine(const Arguments& arguments, Session& session, const char* engine) {
+  api::EngineConfigurationRequest request;
+  request.set_engine(engine);
+  const api::EngineConfiguration configuration =
+      session.call(&Stub::GetEngineConfiguration, request);
+  print(arguments, session, configuration, configuration.text());
+}
+
+}  // namespace
+
+void show_ha(const Arguments& arguments, Session& session) {
+  const api::Ha ha = session.call(&Stub::GetHa, api::HaRequest());
+  print(arguments, session, ha, view_ha(ha, view_of(session)));
+}
+
+void hand_over(const Arguments& arguments, Session& session) {
+  set_handover(arguments, session, true);
+}
+void resume(const Arguments& arguments, Session& session) {
+  set_handover(arguments, session, false);
+}
+
+void print_keepalived(const Arguments& arguments, Session& session) {
+  print_engine(arguments, session, "keepalived");
+}
+void print_bird(const Arguments& arguments, Session& session) {
+  print_engine(arguments, session, "bird");
+}
+
 void print_completion(const Arguments& arguments, Session& session) {
   Arguments unused;
   session.out() << completion_script(*make_command_line(unused), arguments.shell);

@@ -27,6 +27,12 @@ void show_stats(const Arguments&, Session&);
 void list_flows(const Arguments&, Session&);
 void explain(const Arguments&, Session&);
 
+void show_ha(const Arguments&, Session&);
+void hand_over(const Arguments&, Session&);
+void resume(const Arguments&, Session&);
+void print_keepalived(const Arguments&, Session&);
+void print_bird(const Arguments&, Session&);
+
 void print_completion(const Arguments&, Session&);
 void print_version(const Arguments&, Session&);
 

@@ -231,6 +231,24 @@ std::string view_status(const api::Status& status, const View& view) {
   return out;
 }
 
+std::string view_ha(const api::Ha& ha, const View& view) {
+  if (ha.engine() == "none") return "alone: the node file has no section ha\n";
+  const std::string role = ha.role().empty() ? "no VIPs" : ha.role();
+  std::string out = ha.ready() ? paint(role + ", ready", Colour::green, view.coloured)
+                               : paint(fmt::format("{}, not ready: {}", role, ha.why_not()),
+                                       Colour::red, view.coloured);
+  Facts facts;
+  facts.add("node", ha.node());
+  facts.add("engine", ha.engine());
+  if (ha.pulse_pid() != 0)
+    facts.add("since",
+              show_duration(view.now_s > ha.since_unix_s() ? view.now_s - ha.since_unix_s() : 0));
+  facts.add("pulse", ha.pulse_pid() == 0 ? "does not run" : fmt::format("pid {}", ha.pulse_pid()));
+  facts.add("handover", ha.standing_aside() ? "stands aside" : "no");
+  facts.add("vips", ha.vips().empty() ? "none" : fmt::format("{}", fmt::join(ha.vips(), ", ")));
+  return out + "\n" + facts.take(view);
+}
+
 std::string view_explanation(const api::Explanation& explanation, const View& view) {
   Facts facts;
   for (const auto& step : explanation.steps()) facts.add(step.stage(), step.text());

@@ -22,6 +22,8 @@ std::string view_backends(const api::ServiceList& list, const View& view);
 std::string view_service(const api::Service& service, const View& view);
 // First line: "healthy", or all that is wrong.
 std::string view_status(const api::Status& status, const View& view);
+// First line: the role, and whether the node may have traffic.
+std::string view_ha(const api::Ha& ha, const View& view);
 std::string view_explanation(const api::Explanation& explanation, const View& view);
 
 // Totals since the dataplane started; with `before`, rates per second, and latency, since then.

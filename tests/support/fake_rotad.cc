@@ -77,6 +77,17 @@ constexpr const char* kServices = R"pb(
   }
 )pb";
 
+constexpr const char* kHa = R"pb(
+  node: "edge-1"
+  engine: "vrrp"
+  role: "active"
+  ready: true
+  since_unix_s: 1799999800
+  pulse_pid: 4713
+  vips: "203.0.113.10"
+  vips: "2001:db8::10"
+)pb";
+
 constexpr const char* kStatus = R"pb(
   node: "edge-1"
   version: "0.1.0"
@@ -302,9 +313,30 @@ grpc::Status FakeRotad::Explain(Context*, const api::ExplainRequest* request,
   return refusal;
 }
 
+grpc::Status FakeRotad::GetHa(Context*, const api::HaRequest*, api::Ha* answer) {
+  *answer = ha;
+  return refusal;
+}
+
+grpc::Status FakeRotad::SetHandover(Context*, const api::HandoverRequest* request,
+                                    api::Ha* answer) {
+  asked_aside = request->aside();
+  *answer = ha;
+  return refusal;
+}
+
+grpc::Status FakeRotad::GetEngineConfiguration(Context*,
+                                               const api::EngineConfigurationRequest* request,
+                                               api::EngineConfiguration* answer) {
+  asked_engine = request->engine();
+  answer->set_text("# of " + asked_engine + "\n");
+  return refusal;
+}
+
 void fill_with_example(FakeRotad& rotad) {
   read(kServices, rotad.services);
   read(kStatus, rotad.status);
+  read(kHa, rotad.ha);
   api::Stats before;
   read(kStatsBefore, before);
   rotad.stats = {before, later(before)};

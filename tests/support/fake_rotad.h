@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ class FakeRotad final : public api::Rota::Service {
   std::vector<api::Stats> stats;  // one after the other, the last one again and again
   std::vector<api::Flow> flows;
   api::Explanation explanation;
+  api::Ha ha;
   grpc::Status refusal;  // of every call, unless ok
 
   // The last request of each kind.
@@ -38,6 +40,8 @@ class FakeRotad final : public api::Rota::Service {
   api::SetBackendRequest set_backend;
   api::FlowsRequest asked_flows;
   api::ExplainRequest asked_explanation;
+  std::optional<bool> asked_aside;
+  std::string asked_engine;
   std::string deleted;
 
  private:
@@ -55,6 +59,10 @@ class FakeRotad final : public api::Rota::Service {
   grpc::Status ListFlows(Context*, const api::FlowsRequest*,
                          grpc::ServerWriter<api::Flow>*) override;
   grpc::Status Explain(Context*, const api::ExplainRequest*, api::Explanation*) override;
+  grpc::Status GetHa(Context*, const api::HaRequest*, api::Ha*) override;
+  grpc::Status SetHandover(Context*, const api::HandoverRequest*, api::Ha*) override;
+  grpc::Status GetEngineConfiguration(Context*, const api::EngineConfigurationRequest*,
+                                      api::EngineConfiguration*) override;
 
   std::string directory_;
   size_t stats_given_ = 0;

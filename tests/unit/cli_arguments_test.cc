@@ -27,6 +27,7 @@ constexpr Wrong kWrong[] = {
     {"frob", "COMMAND \"frob\": expected one of service, backend, status"},
     {"service", "COMMAND missing: expected one of add, set, del, list, show"},
     {"service frob", "COMMAND \"frob\": expected one of add, set, del, list, show"},
+    {"ha", "COMMAND missing: expected one of status, handover, resume, keepalived, bird"},
     {"service list extra", "unexpected argument \"extra\""},
     {"service add", "NAME: expected a value, got none"},
     {"service add web", "VIP: expected a value, got none"},
@@ -124,6 +125,13 @@ TEST_F(Rota, AServiceNotThereIsARefusal) {
     EXPECT_EQ(outcome.status, 1);
     EXPECT_EQ(outcome.err, "rota: service \"nope\": there is none of that name\n");
   }
+}
+
+TEST_F(Rota, AHandoverIsAskedForAndEnded) {
+  EXPECT_EQ(run("ha handover").out, "this node stands aside; its peer takes the traffic\n");
+  EXPECT_EQ(rotad.asked_aside, true);
+  EXPECT_EQ(run("ha resume").out, "this node no longer stands aside\n");
+  EXPECT_EQ(rotad.asked_aside, false);
 }
 
 TEST_F(Rota, ServiceAddSendsWhatWasGivenAndLeavesTheRestToRotad) {

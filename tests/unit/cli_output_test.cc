@@ -62,6 +62,38 @@ web      10.0.0.13:8443       1         0  down      4d04h      0  no reply to A
 )");
 }
 
+TEST_F(RotaOutput, HaStatusStartsWithWhoServes) {
+  EXPECT_EQ(text("ha status"),
+            R"(active, ready
+node      edge-1
+engine    vrrp
+since     3m20s
+pulse     pid 4713
+handover  no
+vips      203.0.113.10, 2001:db8::10
+)");
+  rotad.ha.set_role("standby");
+  rotad.ha.set_ready(false);
+  rotad.ha.set_why_not("rota-pulse does not run");
+  rotad.ha.set_pulse_pid(0);
+  rotad.ha.set_standing_aside(true);
+  EXPECT_EQ(text("ha status"),
+            R"(standby, not ready: rota-pulse does not run
+node      edge-1
+engine    vrrp
+pulse     does not run
+handover  stands aside
+vips      203.0.113.10, 2001:db8::10
+)");
+  rotad.ha.set_engine("none");
+  EXPECT_EQ(text("ha status"), "alone: the node file has no section ha\n");
+}
+
+TEST_F(RotaOutput, EnginesArePrintedAsTheirFilesStand) {
+  EXPECT_EQ(text("ha keepalived"), "# of keepalived\n");
+  EXPECT_EQ(text("ha bird"), "# of bird\n");
+}
+
 TEST_F(RotaOutput, StatusOfAWellNodeStartsWithHealthy) {
   EXPECT_EQ(text("status"),
             R"(healthy

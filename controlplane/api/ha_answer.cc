@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+#include "controlplane/api/ha_answer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fmt/format.h>
+
+#include "controlplane/ha/engines.h"
+#include "controlplane/model/text.h"
+#include "controlplane/pulse/pages.h"
+#include "dataplane/host/shared_file.h"
+
+namespace rota {
+namespace {
+
+constexpr auto kPulseDead = std::chrono::seconds(1);  // it looks fifty times meanwhile
+
+const char* engine_of(const NodeFile& node) {
+  if (std::holds_alternative<VrrpSettings>(node.ha)) return "vrrp";
+  return std::holds_alternative<BgpSettings>(node.ha) ? "bgp" : "none";
+}
+
+std::string role_of(const Reconciler& reconciler, const std::vector<Address>& vips) {
+  const auto here = std::ranges::count_if(vips, [&](const Address& vip) {
+    return std::ranges::find(reconciler.facts().host_addresses, vip, &HostAddress::address) !=
+           reconciler.facts().host_addresses.end();
+  });
+  if (vips.empty()) return "";
+  if (here == 0) return "standby";
+  return here == std::ssize(vips) ? "active" : "partly";
+}
+
+// Nothing when rota-pulse does not run.
+std::optional<PulseReport> read_report(const NodeFile& node) {
+  SharedFileReader file(node.pulse_file());
+  const PulsePage* page = PulsePage::in(file.look());
+  PulseReport report;
+  if (page == nullptr || !page->read(report)) return std::nullopt;
+  const std::chrono::nanoseconds looked(static_cast<int64_t>(report.looked_ns));
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return now - looked < kPulseDead ? std::optional(report) : std::nullopt;
+}
+
+std::string why_not(const PulseReport& report) {
+  if (report.told == 0) return "rota-pulse cannot tell the engine; see its log";
+  return describe(report.readiness);
+}
+
+}  // namespace
+
+void answer_ha(const Reconciler& reconciler, api::Ha& message) {
+  const NodeFile& node = reconciler.node();
+  const auto vips = reconciler.vips();
+  message.set_node(node.node);
+  message.set_engine(engine_of(node));
+  message.set_role(role_of(reconciler, vips));
+  message.set_standing_aside(reconciler.standing_aside());
+  for (const Address& vip : vips) message.add_vips(format_address(vip));
+  if (!node.is_paired()) return;
+  const auto report = read_report(node);
+  if (!report) {
+    message.set_why_not("rota-pulse does not run");
+    return;
+  }
+  message.set_pulse_pid(report->pid);
+  message.set_since_unix_s(report->since_unix_s);
+  message.set_why_not(why_not(*report));
+  message.set_ready(message.why_not().empty());
+}
+
+Result<Done> answer_engine_configuration(const Reconciler& reconciler, const std::string& engine,
+                                         api::EngineConfiguration& message) {
+  if (engine != "keepalived" && engine != "bird")
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("engine \"{}\": expected keepalived or bird", engine)};
+  const auto text = engine == "bird"
+                        ? bird_configuration(reconciler.node(), reconciler.vips())
+                        : keepalived_configuration(reconciler.node(), reconciler.vips());
+  if (!text) return text.error();
+  message.set_text(*text);
+  return Done{};
+}
+
+}  // namespace rota
