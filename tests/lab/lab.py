@@ -128,32 +128,41 @@ class Lab:
                            "mcast_snooping", "0")
             self.switch.ip("link", "set", bridge, "up")
 
-        self.lb = self._make(Node(ground, "lb", queues))
-        self._join(self.lb, "out0", "outside", "203.0.113.2/24", "2001:db8::2/64", queues=queues)
-        self._join(self.lb, "in0", "inside", "10.0.0.1/24", "fd00:10::1/64", queues=queues)
+        self.lb = self._make_nodes(queues)
         if forward:
             self.lb.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 
-        self.client = self._make(Client(
-            ground, "client", [f"203.0.113.{100 + i}" for i in range(clients)],
-            [f"2001:db8::{100 + i:x}" for i in range(clients)]))
-        self._join(self.client, "eth0", "outside",
-                   *[f"{a}/24" for a in self.client.ipv4], *[f"{a}/64" for a in self.client.ipv6])
-        self.client.route("10.0.0.0/24", "203.0.113.2")
-        self.client.route("fd00:10::/64", "2001:db8::2")
+        self.client = self._make_client(clients)
+        self.backends = [self._make_backend(i, direct) for i in range(backends)]
 
-        self.backends = []
-        for i in range(backends):
-            backend = self._make(Backend(ground, f"be{i + 1}", f"10.0.0.{11 + i}",
-                                         f"fd00:10::{11 + i:x}"))
-            self._join(backend, "eth0", "inside", f"{backend.ipv4}/24", f"{backend.ipv6}/64")
-            if direct:
-                self._join(backend, "eth1", "outside", f"203.0.113.{200 + i}/24",
-                           f"2001:db8::{200 + i:x}/64")
-            else:
-                backend.route("default", "10.0.0.1")
-                backend.route("default", "fd00:10::1")
-            self.backends.append(backend)
+    def _make_nodes(self, queues):
+        """Makes the balancer; returns it."""
+        node = self._make(Node(self.ground, "lb", queues))
+        self._join(node, "out0", "outside", "203.0.113.2/24", "2001:db8::2/64", queues=queues)
+        self._join(node, "in0", "inside", "10.0.0.1/24", "fd00:10::1/64", queues=queues)
+        return node
+
+    def _make_client(self, clients):
+        client = self._make(Client(
+            self.ground, "client", [f"203.0.113.{100 + i}" for i in range(clients)],
+            [f"2001:db8::{100 + i:x}" for i in range(clients)]))
+        self._join(client, "eth0", "outside",
+                   *[f"{a}/24" for a in client.ipv4], *[f"{a}/64" for a in client.ipv6])
+        client.route("10.0.0.0/24", "203.0.113.2")
+        client.route("fd00:10::/64", "2001:db8::2")
+        return client
+
+    def _make_backend(self, number, direct):
+        backend = self._make(Backend(self.ground, f"be{number + 1}", f"10.0.0.{11 + number}",
+                                     f"fd00:10::{11 + number:x}"))
+        self._join(backend, "eth0", "inside", f"{backend.ipv4}/24", f"{backend.ipv6}/64")
+        if direct:
+            self._join(backend, "eth1", "outside", f"203.0.113.{200 + number}/24",
+                       f"2001:db8::{200 + number:x}/64")
+        else:
+            backend.route("default", "10.0.0.1")
+            backend.route("default", "fd00:10::1")
+        return backend
 
     def _make(self, host):
         self.made.append(host)

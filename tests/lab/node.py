@@ -24,6 +24,7 @@ def program_path(name):
     variable, inside = {
         "rota-dataplane": ("ROTA_DATAPLANE", "dataplane/rota-dataplane"),
         "rotad": ("ROTAD", "controlplane/rotad"),
+        "rota-pulse": ("ROTA_PULSE", "controlplane/pulse/rota-pulse"),
         "rota": ("ROTA", "controlplane/cli/rota"),
         "rota-connections": ("ROTA_CONNECTIONS", "perf/connections/rota-connections"),
     }[name]

@@ -9,16 +9,20 @@ def host_of(address):
 
 
 def add_service(lab, name, vip, port, backend_port=None, protocol="tcp", words=(), weights=None,
-                backends=None):
-    """A service over all backends (or those given), up and in force; returns its endpoints."""
-    lab.lb.rota("service", "add", name, f"{host_of(vip)}:{port}/{protocol}", *words)
+                backends=None, node=None):
+    """A service over all backends (or those given), up and in force; returns its endpoints.
+
+    `node` is the balancer, where the lab has several.
+    """
+    node = node or lab.lb
+    node.rota("service", "add", name, f"{host_of(vip)}:{port}/{protocol}", *words)
     endpoints = []
     for i, backend in enumerate(backends or lab.backends):
         address = host_of(backend.ipv6 if ":" in vip else backend.ipv4)
         endpoints.append(f"{address}:{backend_port or port}")
         weight = ["--weight", str(weights[i])] if weights else []
-        lab.lb.rota("backend", "add", name, endpoints[-1], *weight)
-    lab.lb.wait_backends(name)
+        node.rota("backend", "add", name, endpoints[-1], *weight)
+    node.wait_backends(name)
     return endpoints
 
 
