@@ -21,19 +21,6 @@ uint64_t unix_ms() {
       std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count());
 }
 
-uint16_t service_of(const Edit& edit) {
-  return std::visit(
-      [](const auto& change) -> uint16_t {
-        if constexpr (requires { change.service.id; })
-          return change.service.id;
-        else if constexpr (requires { change.service; })
-          return change.service;
-        else
-          return change.id;
-      },
-      edit.change);
-}
-
 }  // namespace
 
 void Reconciler::reconcile() {
@@ -148,9 +135,11 @@ Result<Done> Reconciler::edit(const Plan& plan) {
   if (auto done = store_.commit(*edit, now_ms); !done) return done;
   model_.apply(*edit);
   spdlog::info("revision {}: {}", edit->revision, edit->what);
-  services_edited_.insert(service_of(*edit));
-  vips_stale_ = vips_stale_ || std::holds_alternative<PutService>(edit->change) ||
-                std::holds_alternative<DropService>(edit->change);
+  for (const Change& change : edit->changes) {
+    services_edited_.insert(service_of(change));
+    vips_stale_ = vips_stale_ || std::holds_alternative<PutService>(change) ||
+                  std::holds_alternative<DropService>(change);
+  }
   reconcile_soon();
   return Done{};
 }

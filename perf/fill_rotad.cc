@@ -39,13 +39,14 @@ void add_service(Rota::Stub& rotad, uint32_t number) {
   must(rotad.AddService(&context, request, &answer), request.name());
 }
 
-void add_backend(Rota::Stub& rotad, uint32_t service, uint32_t number) {
-  rota::api::AddBackendRequest request;
+void add_backends(Rota::Stub& rotad, uint32_t service, uint32_t count) {
+  rota::api::AddBackendsRequest request;
   request.set_service("s" + std::to_string(service));
-  request.set_endpoint(dotted(0x0a400000u + number) + ":80");
+  for (uint32_t i = 0; i < count; ++i)
+    request.add_backends()->set_endpoint(dotted(0x0a400000u + service * count + i) + ":80");
   grpc::ClientContext context;
-  rota::api::Backend answer;
-  must(rotad.AddBackend(&context, request, &answer), request.endpoint());
+  rota::api::BackendList answer;
+  must(rotad.AddBackends(&context, request, &answer), request.service());
 }
 
 }  // namespace
@@ -62,8 +63,7 @@ int main(int argc, char** argv) {
   const auto backends_each = static_cast<uint32_t>(std::atoi(argv[3]));
   for (uint32_t service = 0; service < services; ++service) {
     add_service(*rotad, service);
-    for (uint32_t i = 0; i < backends_each; ++i)
-      add_backend(*rotad, service, service * backends_each + i);
+    add_backends(*rotad, service, backends_each);
   }
   return 0;
 }

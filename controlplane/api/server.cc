@@ -70,26 +70,24 @@ class ApiServer::Handlers final : public api::Rota::Service {
     });
   }
 
-  grpc::Status AddBackend(grpc::ServerContext*, const api::AddBackendRequest* request,
-                          api::Backend* response) override {
-    return edit_backend(request->service(), request->endpoint(), response,
-                        [&](const Model& model, uint64_t now_unix_s) {
-                          return add_backend(model, wish_of(*request), now_unix_s);
-                        });
+  grpc::Status AddBackends(grpc::ServerContext*, const api::AddBackendsRequest* request,
+                           api::BackendList* response) override {
+    return edit_backends(*request, response, [&](const Model& model, uint64_t now_unix_s) {
+      return add_backends(model, wish_of(*request), now_unix_s);
+    });
   }
 
-  grpc::Status SetBackend(grpc::ServerContext*, const api::SetBackendRequest* request,
-                          api::Backend* response) override {
-    return edit_backend(request->service(), request->endpoint(), response,
-                        [&](const Model& model, uint64_t now_unix_s) {
-                          return set_backend(model, wish_of(*request), now_unix_s);
-                        });
+  grpc::Status SetBackends(grpc::ServerContext*, const api::SetBackendsRequest* request,
+                           api::BackendList* response) override {
+    return edit_backends(*request, response, [&](const Model& model, uint64_t now_unix_s) {
+      return set_backends(model, wish_of(*request), now_unix_s);
+    });
   }
 
-  grpc::Status DeleteBackend(grpc::ServerContext*, const api::BackendName* request,
-                             api::Done*) override {
+  grpc::Status DeleteBackends(grpc::ServerContext*, const api::DeleteBackendsRequest* request,
+                              api::Done*) override {
     return edit([&](const Model& model, uint64_t now_unix_s) {
-      return delete_backend(model, {request->service(), request->endpoint()}, now_unix_s);
+      return delete_backends(model, wish_of(*request), now_unix_s);
     });
   }
 
@@ -207,14 +205,18 @@ class ApiServer::Handlers final : public api::Rota::Service {
     });
   }
 
-  grpc::Status edit_backend(const std::string& service_name, const std::string& endpoint,
-                            api::Backend* response, const Reconciler::Plan& plan) {
+  template <typename Request>
+  grpc::Status edit_backends(const Request& request, api::BackendList* response,
+                             const Reconciler::Plan& plan) {
     return on_loop([&] {
       const auto done = reconciler_.edit(plan);
       if (!done) return status_of(done.error());
-      const rota::Service& service = *reconciler_.model().find(service_name);
-      const auto parsed = parse_endpoint("backend", endpoint);
-      answer(reconciler_, service, *Model::find(service, *parsed), *response);
+      const rota::Service& service = *reconciler_.model().find(request.service());
+      const BackendsByEndpoint backends(service);
+      for (const api::BackendWish& wish : request.backends()) {
+        const auto endpoint = parse_endpoint("backend", wish.endpoint());
+        answer(reconciler_, service, *backends.find(*endpoint), *response->add_backends());
+      }
       return grpc::Status::OK;
     });
   }

@@ -19,13 +19,24 @@ HealthChange health_of(const api::HealthCheck& message) {
           .fall = message.fall()};
 }
 
-std::optional<Admin> admin_of(api::SetBackendRequest::Admin admin) {
+std::vector<BackendWish> backends_of(
+    const google::protobuf::RepeatedPtrField<api::BackendWish>& messages) {
+  std::vector<BackendWish> wishes;
+  wishes.reserve(static_cast<size_t>(messages.size()));
+  for (const api::BackendWish& message : messages)
+    wishes.push_back({message.endpoint(), message.has_weight()
+                                              ? std::optional<int64_t>(message.weight())
+                                              : std::nullopt});
+  return wishes;
+}
+
+std::optional<Admin> admin_of(api::SetBackendsRequest::Admin admin) {
   switch (admin) {
-    case api::SetBackendRequest::ENABLED:
+    case api::SetBackendsRequest::ENABLED:
       return Admin::enabled;
-    case api::SetBackendRequest::DRAINING:
+    case api::SetBackendsRequest::DRAINING:
       return Admin::draining;
-    case api::SetBackendRequest::DISABLED:
+    case api::SetBackendsRequest::DISABLED:
       return Admin::disabled;
     default:
       return std::nullopt;
@@ -55,21 +66,19 @@ SetService wish_of(const api::SetServiceRequest& request) {
   return wish;
 }
 
-AddBackend wish_of(const api::AddBackendRequest& request) {
-  AddBackend wish;
-  wish.service = request.service();
-  wish.endpoint = request.endpoint();
-  if (request.has_weight()) wish.weight = request.weight();
-  return wish;
+AddBackends wish_of(const api::AddBackendsRequest& request) {
+  return {.service = request.service(), .backends = backends_of(request.backends())};
 }
 
-SetBackend wish_of(const api::SetBackendRequest& request) {
-  SetBackend wish;
-  wish.service = request.service();
-  wish.endpoint = request.endpoint();
-  if (request.has_weight()) wish.weight = request.weight();
-  wish.admin = admin_of(request.admin());
-  return wish;
+SetBackends wish_of(const api::SetBackendsRequest& request) {
+  return {.service = request.service(),
+          .backends = backends_of(request.backends()),
+          .admin = admin_of(request.admin())};
+}
+
+DeleteBackends wish_of(const api::DeleteBackendsRequest& request) {
+  return {.service = request.service(),
+          .endpoints = {request.endpoints().begin(), request.endpoints().end()}};
 }
 
 }  // namespace rota

@@ -11,7 +11,8 @@ namespace rota {
 
 AddService wish_of(const api::AddServiceRequest& request);
 SetService wish_of(const api::SetServiceRequest& request);
-AddBackend wish_of(const api::AddBackendRequest& request);
-SetBackend wish_of(const api::SetBackendRequest& request);
+AddBackends wish_of(const api::AddBackendsRequest& request);
+SetBackends wish_of(const api::SetBackendsRequest& request);
+DeleteBackends wish_of(const api::DeleteBackendsRequest& request);
 
 }  // namespace rota

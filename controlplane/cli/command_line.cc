@@ -91,9 +91,15 @@ class Grower {
   CLI::Option& service(CLI::App& app) {
     return value(app, "SERVICE", to_.service, "SERVICE", "its name", check_name);
   }
-  CLI::Option& backend(CLI::App& app) {
-    return value(app, "BACKEND", to_.backend, "BACKEND",
-                 "ADDRESS:PORT, such as 10.0.0.11:8443 or [2001:db8::11]:8443", check_endpoint);
+  // One or many, on the command line or in a file.
+  void backends(CLI::App& app) {
+    CLI::Option& option = *app.add_option(
+        "BACKEND", to_.backends,
+        "ADDRESS:PORT, such as 10.0.0.11:8443 or [2001:db8::11]:8443; several: all or none");
+    option.type_name("BACKEND");
+    option.check([](const std::string& text) { return check_endpoint("BACKEND", text); });
+    value(app, "--from", to_.from, "PATH",
+          "more of them, one a line: ADDRESS:PORT [weight=N]; -: standard input", nullptr);
   }
 
   void grow_globals() {
@@ -144,25 +150,26 @@ class Grower {
 
   void grow_backend() {
     CLI::App& app = branch(root_, "backend", "The servers that take a service's connections");
-    const auto one = [&](const std::string& name, const std::string& help,
-                         Command command) -> CLI::App& {
+    const auto some = [&](const std::string& name, const std::string& help,
+                          Command command) -> CLI::App& {
       CLI::App& limb = leaf(app, name, help, command);
       service(limb).required();
-      backend(limb).required();
+      backends(limb);
       return limb;
     };
-    const auto weight = [&](CLI::App& limb) -> CLI::Option& {
-      return value(limb, "--weight", to_.weight, "N", "share of new flows, 0 to 65535 (default 1)",
-                   number(0, 65535));
+    const auto weight = [&](CLI::App& limb, const std::string& help) {
+      value(limb, "--weight", to_.weight, "N", help, number(0, 65535));
     };
-    weight(one("add", "Add a backend to a service", rota::cli::add_backend));
-    weight(one("set", "Change a backend's weight", rota::cli::set_backend)).required();
-    one("drain", "No new flows, old ones stay; still checked, so back at once when enabled",
-        rota::cli::drain_backend);
-    one("disable", "As drain, and not checked: when enabled it is down until a check passes",
-        rota::cli::disable_backend);
-    one("enable", "Put a drained or disabled backend back", rota::cli::enable_backend);
-    one("del", "Delete a backend from a service", rota::cli::delete_backend);
+    weight(some("add", "Add backends to a service", rota::cli::add_backends),
+           "share of new flows, 0 to 65535 (default 1)");
+    weight(some("set", "Change the weight of backends", rota::cli::set_backends),
+           "share of new flows, 0 to 65535");
+    some("drain", "No new flows, old ones stay; still checked, so back at once when enabled",
+         rota::cli::drain_backends);
+    some("disable", "As drain, and not checked: when enabled it is down until a check passes",
+         rota::cli::disable_backends);
+    some("enable", "Put drained or disabled backends back", rota::cli::enable_backends);
+    some("del", "Delete backends from a service", rota::cli::delete_backends);
     service(
         leaf(app, "list", "List backends, of all services or of one", rota::cli::list_backends));
   }

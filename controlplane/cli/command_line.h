@@ -7,6 +7,7 @@
 #include <CLI/App.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "controlplane/cli/machine.h"
 
@@ -26,6 +27,8 @@ struct Arguments {
 
   std::string service;
   std::string backend;
+  std::vector<std::string> backends;
+  std::string from;
   std::string client;
   std::string vip;
   std::string protocol;
@@ -51,7 +54,8 @@ struct Arguments {
 };
 
 // A parse fills `arguments`, which must outlive the tree. In the tree, an option's or positional's
-// type name says what it takes: SERVICE, BACKEND, PATH, or its choices as in "dnat|dsr".
+// type name says what it takes: SERVICE, BACKEND, PATH, or its choices as in "dnat|dsr". A last
+// positional may be given any number of times.
 std::unique_ptr<CLI::App> make_command_line(Arguments& arguments);
 
 // Parses. False: help or version was asked for and is in `help`. Throws Failure (wrong_usage).

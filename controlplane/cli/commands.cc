@@ -8,6 +8,7 @@
 #include <ostream>
 #include <thread>
 
+#include "controlplane/cli/backend_list.h"
 #include "controlplane/cli/completion.h"
 #include "controlplane/cli/failure.h"
 #include "controlplane/cli/session.h"
@@ -96,18 +97,35 @@ std::string backend_text(const Arguments& arguments, const api::Backend& backend
                      backend.reason().empty() ? "" : ", " + backend.reason());
 }
 
-api::SetBackendRequest backend_request(const Arguments& arguments) {
-  api::SetBackendRequest request;
-  request.set_service(arguments.service);
-  request.set_endpoint(arguments.backend);
-  return request;
+// Of one backend as it is now, of several that it is done. `verb`: "added ", or nothing.
+void print_backends(const Arguments& arguments, Session& session, const std::string& verb,
+                    const api::BackendList& list) {
+  if (list.backends_size() == 1) {
+    const api::Backend& backend = list.backends(0);
+    return print(arguments, session, backend, verb + backend_text(arguments, backend));
+  }
+  print(arguments, session, list,
+        fmt::format("{}{} backends of {}\n", verb.empty() ? "changed " : verb, list.backends_size(),
+                    arguments.service));
 }
 
-void administer(const Arguments& arguments, Session& session, api::SetBackendRequest::Admin admin) {
-  api::SetBackendRequest request = backend_request(arguments);
+void fill(const std::vector<NamedBackend>& backends,
+          google::protobuf::RepeatedPtrField<api::BackendWish>& wishes) {
+  for (const NamedBackend& backend : backends) {
+    api::BackendWish& wish = *wishes.Add();
+    wish.set_endpoint(backend.endpoint);
+    if (backend.weight) wish.set_weight(*backend.weight);
+  }
+}
+
+void administer(const Arguments& arguments, Session& session,
+                api::SetBackendsRequest::Admin admin) {
+  api::SetBackendsRequest request;
+  request.set_service(arguments.service);
+  for (const NamedBackend& backend : named_backends(arguments))
+    request.add_backends()->set_endpoint(backend.endpoint);
   request.set_admin(admin);
-  const api::Backend backend = session.call(&Stub::SetBackend, request);
-  print(arguments, session, backend, backend_text(arguments, backend));
+  print_backends(arguments, session, "", session.call(&Stub::SetBackends, request));
 }
 
 }  // namespace
@@ -160,39 +178,48 @@ void show_service(const Arguments& arguments, Session& session) {
   print(arguments, session, service, view_service(service, view_of(session)));
 }
 
-void add_backend(const Arguments& arguments, Session& session) {
-  api::AddBackendRequest request;
+void add_backends(const Arguments& arguments, Session& session) {
+  api::AddBackendsRequest request;
   request.set_service(arguments.service);
-  request.set_endpoint(arguments.backend);
-  if (!arguments.weight.empty())
-    request.set_weight(static_cast<uint32_t>(number_of(arguments.weight)));
-  const api::Backend backend = session.call(&Stub::AddBackend, request);
-  print(arguments, session, backend, "added " + backend_text(arguments, backend));
+  fill(named_backends(arguments), *request.mutable_backends());
+  print_backends(arguments, session, "added ", session.call(&Stub::AddBackends, request));
 }
 
-void set_backend(const Arguments& arguments, Session& session) {
-  api::SetBackendRequest request = backend_request(arguments);
-  request.set_weight(static_cast<uint32_t>(number_of(arguments.weight)));
-  const api::Backend backend = session.call(&Stub::SetBackend, request);
-  print(arguments, session, backend, "changed " + backend_text(arguments, backend));
-}
-
-void drain_backend(const Arguments& arguments, Session& session) {
-  administer(arguments, session, api::SetBackendRequest::DRAINING);
-}
-void disable_backend(const Arguments& arguments, Session& session) {
-  administer(arguments, session, api::SetBackendRequest::DISABLED);
-}
-void enable_backend(const Arguments& arguments, Session& session) {
-  administer(arguments, session, api::SetBackendRequest::ENABLED);
-}
-
-void delete_backend(const Arguments& arguments, Session& session) {
-  api::BackendName request;
+void set_backends(const Arguments& arguments, Session& session) {
+  const auto backends = named_backends(arguments);
+  for (const NamedBackend& backend : backends)
+    if (!backend.weight)
+      throw Failure(ExitCode::wrong_usage, arguments.from.empty()
+                                               ? "--weight: expected a value, got none"
+                                               : fmt::format("{}: backend {}: expected weight=N, "
+                                                             "or --weight for all without",
+                                                             arguments.from, backend.endpoint));
+  api::SetBackendsRequest request;
   request.set_service(arguments.service);
-  request.set_endpoint(arguments.backend);
-  print(arguments, session, session.call(&Stub::DeleteBackend, request),
-        fmt::format("deleted backend {} of {}\n", arguments.backend, arguments.service));
+  fill(backends, *request.mutable_backends());
+  print_backends(arguments, session, "changed ", session.call(&Stub::SetBackends, request));
+}
+
+void drain_backends(const Arguments& arguments, Session& session) {
+  administer(arguments, session, api::SetBackendsRequest::DRAINING);
+}
+void disable_backends(const Arguments& arguments, Session& session) {
+  administer(arguments, session, api::SetBackendsRequest::DISABLED);
+}
+void enable_backends(const Arguments& arguments, Session& session) {
+  administer(arguments, session, api::SetBackendsRequest::ENABLED);
+}
+
+void delete_backends(const Arguments& arguments, Session& session) {
+  api::DeleteBackendsRequest request;
+  request.set_service(arguments.service);
+  for (const NamedBackend& backend : named_backends(arguments))
+    request.add_endpoints(backend.endpoint);
+  const auto count = request.endpoints_size();
+  print(arguments, session, session.call(&Stub::DeleteBackends, request),
+        count == 1
+            ? fmt::format("deleted backend {} of {}\n", request.endpoints(0), arguments.service)
+            : fmt::format("deleted {} backends of {}\n", count, arguments.service));
 }
 
 void list_backends(const Arguments& arguments, Session& session) {

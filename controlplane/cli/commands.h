@@ -14,12 +14,12 @@ void delete_service(const Arguments&, Session&);
 void list_services(const Arguments&, Session&);
 void show_service(const Arguments&, Session&);
 
-void add_backend(const Arguments&, Session&);
-void set_backend(const Arguments&, Session&);
-void drain_backend(const Arguments&, Session&);
-void disable_backend(const Arguments&, Session&);
-void enable_backend(const Arguments&, Session&);
-void delete_backend(const Arguments&, Session&);
+void add_backends(const Arguments&, Session&);
+void set_backends(const Arguments&, Session&);
+void drain_backends(const Arguments&, Session&);
+void disable_backends(const Arguments&, Session&);
+void enable_backends(const Arguments&, Session&);
+void delete_backends(const Arguments&, Session&);
 void list_backends(const Arguments&, Session&);
 
 void show_status(const Arguments&, Session&);

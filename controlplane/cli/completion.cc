@@ -29,6 +29,7 @@ struct Limb {
   std::vector<Word> commands;
   std::vector<Option> options;
   std::vector<std::string> places;  // what each positional takes
+  bool repeats = false;             // the last one, any number of times
 };
 
 Option option_of(const CLI::Option& option) {
@@ -40,12 +41,14 @@ Option option_of(const CLI::Option& option) {
 }
 
 void collect(const CLI::App& app, const std::string& path, std::vector<Limb>& limbs) {
-  Limb limb{path, {}, {}, {}};
+  Limb limb{path, {}, {}, {}, false};
   for (const CLI::Option* option : app.get_options()) {
-    if (option->get_positional())
+    if (option->get_positional()) {
       limb.places.push_back(option->get_type_name());
-    else
+      limb.repeats = option->get_expected_max() > 1;
+    } else {
       limb.options.push_back(option_of(*option));
+    }
   }
   const auto subs = app.get_subcommands([](const CLI::App*) { return true; });
   for (const CLI::App* sub : subs)
@@ -228,6 +231,11 @@ function __rota_at
     test "$__rota_command:$__rota_place" = "$argv[1]"
 end
 
+function __rota_from
+    __rota_read
+    test "$__rota_command" = "$argv[1]" -a $__rota_place -ge $argv[2]
+end
+
 function __rota_ask
     __rota_read
     rota $__rota_to $argv[2..-1] -o json 2>/dev/null |
@@ -288,11 +296,15 @@ std::string place_cases(const std::vector<Limb>& limbs) {
     if (!words.empty())
       cases.push_back(fmt::format("      {}) takes='{}' ;;", in_quotes(limb.path + ":0"),
                                   fmt::join(words, "|")));
-    for (size_t i = 0; i < limb.places.size(); ++i)
-      if (is_completable(limb.places[i]))
-        cases.push_back(fmt::format("      {}) takes={} ;;",
-                                    in_quotes(fmt::format("{}:{}", limb.path, i)),
-                                    in_quotes(limb.places[i])));
+    for (size_t i = 0; i < limb.places.size(); ++i) {
+      if (!is_completable(limb.places[i])) continue;
+      // The cases before are the places before it.
+      const bool repeats = limb.repeats && i + 1 == limb.places.size();
+      cases.push_back(fmt::format("      {}) takes={} ;;",
+                                  repeats ? in_quotes(limb.path + ":") + "*"
+                                          : in_quotes(fmt::format("{}:{}", limb.path, i)),
+                                  in_quotes(limb.places[i])));
+    }
   }
   return fmt::format("{}", fmt::join(cases, "\n"));
 }
@@ -349,7 +361,10 @@ std::string fish_script(const std::vector<Limb>& limbs) {
                           word.text, fish_help(word.help));
     for (size_t i = 0; i < limb.places.size(); ++i)
       if (is_completable(limb.places[i]))
-        text += fmt::format("complete -c rota -n '__rota_at \"{}:{}\"'{}\n", limb.path, i,
+        text += fmt::format("complete -c rota -n '{}'{}\n",
+                            limb.repeats && i + 1 == limb.places.size()
+                                ? fmt::format("__rota_from \"{}\" {}", limb.path, i)
+                                : fmt::format("__rota_at \"{}:{}\"", limb.path, i),
                             fish_choices(limb.places[i]));
     for (const Option& option : limb.options)
       if (root || option.names.front() != "--help") text += fish_option(in, option);

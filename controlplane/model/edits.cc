@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <fmt/format.h>
+#include <set>
 
 #include "controlplane/model/model.h"
 
@@ -66,6 +67,13 @@ Result<HealthCheck> changed(HealthCheck check, const HealthChange& wish) {
   return check;
 }
 
+Result<uint16_t> weight_in_range(std::string_view backend, int64_t weight) {
+  if (weight < 0 || weight > 65535)
+    return error(ErrorCode::invalid_argument, "backend {}: weight {}: expected 0..65535", backend,
+                 weight);
+  return static_cast<uint16_t>(weight);
+}
+
 Result<const Service*> named_service(const Model& model, std::string_view name) {
   const auto checked = parse_name("service", name);
   if (!checked) return checked.error();
@@ -75,29 +83,68 @@ Result<const Service*> named_service(const Model& model, std::string_view name) 
   return service;
 }
 
-struct FoundBackend {
-  const Service* service;
-  const Backend* backend;
-};
-
-Result<FoundBackend> named_backend(const Model& model, std::string_view service,
-                                   std::string_view endpoint) {
-  const auto owner = named_service(model, service);
-  if (!owner) return owner.error();
-  const auto place = parse_endpoint("backend", endpoint);
-  if (!place) return place.error();
-  const Backend* backend = Model::find(**owner, *place);
-  if (backend == nullptr)
-    return error(ErrorCode::not_found, "backend {}: service {} has none there",
-                 format_endpoint(*place), service);
-  return FoundBackend{*owner, backend};
-}
-
 std::string_view family_of(const Address& address) { return address.is_ipv4() ? "IPv4" : "IPv6"; }
 
-Edit make_edit(const Model& model, std::string what,
-               std::variant<PutService, DropService, PutBackend, DropBackend> change) {
-  return Edit{model.revision() + 1, std::move(what), std::move(change), {}};
+Edit make_edit(const Model& model, std::string what, Change change) {
+  Edit edit{model.revision() + 1, std::move(what), {}, {}};
+  edit.changes.emplace_back(std::move(change));
+  return edit;
+}
+
+// The endpoints of one wish, read as they come; each may be named once.
+class EndpointReader {
+ public:
+  Result<AddressPort> read(std::string_view text) {
+    auto place = parse_endpoint("backend", text);
+    if (!place) return place;
+    if (!seen_.insert(*place).second)
+      return error(ErrorCode::invalid_argument, "backend {}: expected each backend once",
+                   format_endpoint(*place));
+    return place;
+  }
+
+ private:
+  std::set<AddressPort> seen_;
+};
+
+// `add backend A to web, weight 2`, or `add 1000 backends to web: A weight 2, B weight 1, ...`.
+class EditText {
+ public:
+  EditText(std::string_view verb, std::string_view joint, std::string_view service, size_t count)
+      : verb_(verb), joint_(joint), service_(service), count_(count) {}
+
+  void add(const AddressPort& place, const std::string& detail) {
+    constexpr size_t kNamedMax = 8;
+    if (count_ == 1)
+      one_ = fmt::format("{} backend {} {} {}{}{}", verb_, format_endpoint(place), joint_, service_,
+                         detail.empty() ? "" : ", ", detail);
+    else if (named_++ < kNamedMax)
+      many_ += fmt::format("{}{}{}{}", many_.empty() ? "" : ", ", format_endpoint(place),
+                           detail.empty() ? "" : " ", detail);
+    else if (named_ == count_)
+      many_ += fmt::format(" and {} more", count_ - kNamedMax);
+  }
+  std::string text() const {
+    return count_ == 1
+               ? one_
+               : fmt::format("{} {} backends {} {}: {}", verb_, count_, joint_, service_, many_);
+  }
+
+ private:
+  std::string_view verb_, joint_, service_;
+  size_t count_;
+  size_t named_ = 0;
+  std::string one_, many_;
+};
+
+Error nothing_named(std::string_view service) {
+  return error(ErrorCode::invalid_argument, "service {}: expected at least one backend, got none",
+               service);
+}
+
+Error no_backend_at(const AddressPort& place, std::string_view service) {
+  return error(ErrorCode::not_found, "backend {}: service {} has none there",
+               format_endpoint(place), service);
 }
 
 // Nothing may be both a VIP and a backend: its packets would come round again.
@@ -112,7 +159,7 @@ std::optional<Error> vip_conflict(const Model& model, const Service& wish) {
 }
 
 std::optional<Error> backend_conflict(const Model& model, const Service& service,
-                                      const AddressPort& place) {
+                                      const BackendsByEndpoint& known, const AddressPort& place) {
   const std::string text = format_endpoint(place);
   if (place.address.is_ipv4() != service.vip.address.is_ipv4())
     return error(ErrorCode::invalid_argument,
@@ -122,7 +169,7 @@ std::optional<Error> backend_conflict(const Model& model, const Service& service
     return error(ErrorCode::invalid_argument,
                  "backend {}: port {}: expected {}: a dsr backend receives the VIP's own port",
                  text, place.port, service.vip.port);
-  if (Model::find(service, place) != nullptr)
+  if (known.find(place) != nullptr)
     return error(ErrorCode::already_exists, "backend {}: service {} has it already", text,
                  service.name);
   if (const Service* other = model.service_at(place, service.protocol))
@@ -223,65 +270,94 @@ Result<Edit> delete_service(const Model& model, std::string_view name, uint64_t 
   return edit;
 }
 
-Result<Edit> add_backend(const Model& model, const AddBackend& wish, uint64_t now_unix_s) {
+Result<Edit> add_backends(const Model& model, const AddBackends& wish, uint64_t now_unix_s) {
   const auto found = named_service(model, wish.service);
   if (!found) return found.error();
   const Service& service = **found;
-  const auto place = parse_endpoint("backend", wish.endpoint);
-  if (!place) return place.error();
-  const auto weight = in_range("weight", wish.weight.value_or(1), 0, 65535);
-  if (!weight) return weight.error();
-  if (const auto conflict = backend_conflict(model, service, *place)) return *conflict;
-  if (service.backends.size() >= kBackendCountMax)
-    return error(ErrorCode::failed_precondition, "backend {}: service {} has {} backends, the most",
-                 format_endpoint(*place), service.name, kBackendCountMax);
-  const auto slot = model.free_slot(now_unix_s);
-  if (!slot)
-    return error(ErrorCode::failed_precondition,
-                 "backend {}: all counter slots are in use, or rest for {} s after their backend "
-                 "was deleted; the node file says backends: {}",
-                 format_endpoint(*place), kSlotRest_s, model.limits().backend_count);
-  const Backend backend{.id = model.next_backend_id(),
-                        .slot = *slot,
-                        .endpoint = *place,
-                        .weight = static_cast<uint16_t>(*weight),
-                        .admin = Admin::enabled,
-                        .changed_unix_s = now_unix_s};
-  return make_edit(model,
-                   fmt::format("add backend {} to {}, weight {}", format_endpoint(*place),
-                               service.name, backend.weight),
-                   PutBackend{service.id, backend});
-}
-
-Result<Edit> set_backend(const Model& model, const SetBackend& wish, uint64_t now_unix_s) {
-  const auto found = named_backend(model, wish.service, wish.endpoint);
-  if (!found) return found.error();
-  Backend backend = *found->backend;
-  if (wish.weight) {
-    const auto weight = in_range("weight", *wish.weight, 0, 65535);
+  if (wish.backends.empty()) return nothing_named(service.name);
+  const BackendsByEndpoint known(service);
+  EndpointReader endpoints;
+  EditText what("add", "to", service.name, wish.backends.size());
+  Edit edit{model.revision() + 1, {}, {}, {}};
+  Backend backend{.id = model.next_backend_id(), .slot = 0, .changed_unix_s = now_unix_s};
+  for (const BackendWish& wanted : wish.backends) {
+    const auto place = endpoints.read(wanted.endpoint);
+    if (!place) return place.error();
+    const std::string name = format_endpoint(*place);
+    const auto weight = weight_in_range(name, wanted.weight.value_or(1));
     if (!weight) return weight.error();
-    backend.weight = static_cast<uint16_t>(*weight);
+    if (const auto conflict = backend_conflict(model, service, known, *place)) return *conflict;
+    if (service.backends.size() + edit.changes.size() >= kBackendCountMax)
+      return error(ErrorCode::failed_precondition,
+                   "backend {}: service {} would have more than {} backends", name, service.name,
+                   kBackendCountMax);
+    const auto slot = model.free_slot(now_unix_s, backend.slot);
+    if (!slot)
+      return error(ErrorCode::failed_precondition,
+                   "backend {}: all counter slots are in use, or rest for {} s after their backend "
+                   "was deleted; the node file says backends: {}",
+                   name, kSlotRest_s, model.limits().backend_count);
+    backend.slot = *slot;
+    backend.endpoint = *place;
+    backend.weight = *weight;
+    what.add(*place, fmt::format("weight {}", backend.weight));
+    edit.changes.emplace_back(PutBackend{service.id, backend});
+    ++backend.id;
+    ++backend.slot;
   }
-  if (wish.admin && *wish.admin != backend.admin) {
-    backend.admin = *wish.admin;
-    backend.changed_unix_s = now_unix_s;
-  }
-  return make_edit(
-      model,
-      fmt::format("set backend {} of {}: weight {}, {}", format_endpoint(backend.endpoint),
-                  wish.service, backend.weight, name_of(backend.admin)),
-      PutBackend{found->service->id, backend});
+  edit.what = what.text();
+  return edit;
 }
 
-Result<Edit> delete_backend(const Model& model, const BackendName& name, uint64_t now_unix_s) {
-  const auto found = named_backend(model, name.service, name.endpoint);
+Result<Edit> set_backends(const Model& model, const SetBackends& wish, uint64_t now_unix_s) {
+  const auto found = named_service(model, wish.service);
   if (!found) return found.error();
-  const Backend& backend = *found->backend;
-  Edit edit = make_edit(
-      model,
-      fmt::format("delete backend {} from {}", format_endpoint(backend.endpoint), name.service),
-      DropBackend{found->service->id, backend.id});
-  edit.retired.push_back({Retired::Kind::slot, backend.slot, now_unix_s + kSlotRest_s});
+  const Service& service = **found;
+  if (wish.backends.empty()) return nothing_named(service.name);
+  const BackendsByEndpoint known(service);
+  EndpointReader endpoints;
+  EditText what("set", "of", service.name, wish.backends.size());
+  Edit edit{model.revision() + 1, {}, {}, {}};
+  for (const BackendWish& wanted : wish.backends) {
+    const auto place = endpoints.read(wanted.endpoint);
+    if (!place) return place.error();
+    const Backend* old = known.find(*place);
+    if (old == nullptr) return no_backend_at(*place, service.name);
+    Backend backend = *old;
+    const auto weight =
+        weight_in_range(format_endpoint(*place), wanted.weight.value_or(old->weight));
+    if (!weight) return weight.error();
+    backend.weight = *weight;
+    if (wish.admin && *wish.admin != backend.admin) {
+      backend.admin = *wish.admin;
+      backend.changed_unix_s = now_unix_s;
+    }
+    what.add(*place, fmt::format("weight {}, {}", backend.weight, name_of(backend.admin)));
+    edit.changes.emplace_back(PutBackend{service.id, backend});
+  }
+  edit.what = what.text();
+  return edit;
+}
+
+Result<Edit> delete_backends(const Model& model, const DeleteBackends& wish, uint64_t now_unix_s) {
+  const auto found = named_service(model, wish.service);
+  if (!found) return found.error();
+  const Service& service = **found;
+  if (wish.endpoints.empty()) return nothing_named(service.name);
+  const BackendsByEndpoint known(service);
+  EndpointReader endpoints;
+  EditText what("delete", "from", service.name, wish.endpoints.size());
+  Edit edit{model.revision() + 1, {}, {}, {}};
+  for (const std::string& endpoint : wish.endpoints) {
+    const auto place = endpoints.read(endpoint);
+    if (!place) return place.error();
+    const Backend* backend = known.find(*place);
+    if (backend == nullptr) return no_backend_at(*place, service.name);
+    what.add(*place, "");
+    edit.changes.emplace_back(DropBackend{service.id, backend->id});
+    edit.retired.push_back({Retired::Kind::slot, backend->slot, now_unix_s + kSlotRest_s});
+  }
+  edit.what = what.text();
   return edit;
 }
 

@@ -27,6 +27,30 @@ std::string_view name_of(Admin admin) {
   return "unknown";
 }
 
+uint16_t service_of(const Change& change) {
+  return std::visit(
+      [](const auto& made) -> uint16_t {
+        if constexpr (requires { made.service.id; })
+          return made.service.id;
+        else if constexpr (requires { made.service; })
+          return made.service;
+        else
+          return made.id;
+      },
+      change);
+}
+
+BackendsByEndpoint::BackendsByEndpoint(const Service& service) {
+  sorted_.reserve(service.backends.size());
+  for (const Backend& backend : service.backends) sorted_.push_back(&backend);
+  std::ranges::sort(sorted_, {}, &Backend::endpoint);
+}
+
+const Backend* BackendsByEndpoint::find(const AddressPort& endpoint) const {
+  const auto at = std::ranges::lower_bound(sorted_, endpoint, {}, &Backend::endpoint);
+  return at == sorted_.end() || (*at)->endpoint != endpoint ? nullptr : *at;
+}
+
 ServiceTimeouts default_timeouts(Protocol protocol) {
   return ServiceTimeouts{
       .established_s = static_cast<uint16_t>(protocol == Protocol::udp ? 300 : 7440),
@@ -77,8 +101,8 @@ std::optional<uint16_t> Model::free_service_id(uint64_t now_unix_s) const {
   return std::nullopt;
 }
 
-std::optional<uint32_t> Model::free_slot(uint64_t now_unix_s) const {
-  for (uint32_t slot = 0; slot < limits_.backend_count; ++slot) {
+std::optional<uint32_t> Model::free_slot(uint64_t now_unix_s, uint32_t least) const {
+  for (uint32_t slot = least; slot < limits_.backend_count; ++slot) {
     const bool used = slot < slot_used_.size() && slot_used_[slot];
     if (!used && !rests(Retired::Kind::slot, slot, now_unix_s)) return slot;
   }
@@ -146,7 +170,8 @@ void Model::make(const DropBackend& change) {
 void Model::apply(const Edit& edit) {
   assert(edit.revision == revision_ + 1);
   revision_ = edit.revision;
-  std::visit([this](const auto& change) { make(change); }, edit.change);
+  for (const Change& change : edit.changes)
+    std::visit([this](const auto& made) { make(made); }, change);
   for (const Retired& retired : edit.retired)
     retired_[{retired.kind, retired.id}] = retired.until_unix_s;
 }

@@ -94,12 +94,25 @@ struct DropBackend {
   uint32_t id;
 };
 
-// One checked change, from the plan to the database to the model.
+using Change = std::variant<PutService, DropService, PutBackend, DropBackend>;
+uint16_t service_of(const Change& change);  // its id
+
+// Checked changes that are made together or not at all, from the plan to the database to the model.
 struct Edit {
   uint64_t revision = 0;  // of the model once it is applied
   std::string what;       // for the audit trail: `add backend 10.0.0.11:8443 to web, weight 2`
-  std::variant<PutService, DropService, PutBackend, DropBackend> change;
+  std::vector<Change> changes;  // in this order; at least one
   std::vector<Retired> retired;
+};
+
+// The backends of a service by endpoint, where many are looked up. Good until the model changes.
+class BackendsByEndpoint {
+ public:
+  explicit BackendsByEndpoint(const Service& service);
+  const Backend* find(const AddressPort& endpoint) const;  // nullptr when there is none
+
+ private:
+  std::vector<const Backend*> sorted_;
 };
 
 class Model {
@@ -122,9 +135,9 @@ class Model {
   const Service* service_at(const AddressPort& vip, Protocol protocol) const;
   const Service* dnat_owner(const AddressPort& backend, Protocol protocol) const;
 
-  // Lowest ids free at `now`; nothing when all are in use or resting.
+  // Lowest ids free at `now`, a slot at or above `least`; nothing when all are in use or resting.
   std::optional<uint16_t> free_service_id(uint64_t now_unix_s) const;
-  std::optional<uint32_t> free_slot(uint64_t now_unix_s) const;
+  std::optional<uint32_t> free_slot(uint64_t now_unix_s, uint32_t least = 0) const;
   uint32_t next_backend_id() const { return next_backend_id_; }
 
   // REQUIRES: planned against this very revision of the model.
@@ -192,29 +205,34 @@ struct SetService {
   HealthChange health;
 };
 
-struct AddBackend {
-  std::string service;
+struct BackendWish {
   std::string endpoint;
-  std::optional<int64_t> weight;  // absent: 1
+  std::optional<int64_t> weight;  // absent: 1, or as it is
 };
 
-struct SetBackend {
+struct AddBackends {
   std::string service;
-  std::string endpoint;
-  std::optional<int64_t> weight;
-  std::optional<Admin> admin;
+  std::vector<BackendWish> backends;
 };
 
-struct BackendName {
+struct SetBackends {
   std::string service;
-  std::string endpoint;
+  std::vector<BackendWish> backends;
+  std::optional<Admin> admin;  // of all of them
+};
+
+struct DeleteBackends {
+  std::string service;
+  std::vector<std::string> endpoints;
 };
 
 Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t now_unix_s);
 Result<Edit> set_service(const Model& model, const SetService& wish);
 Result<Edit> delete_service(const Model& model, std::string_view name, uint64_t now_unix_s);
-Result<Edit> add_backend(const Model& model, const AddBackend& wish, uint64_t now_unix_s);
-Result<Edit> set_backend(const Model& model, const SetBackend& wish, uint64_t now_unix_s);
-Result<Edit> delete_backend(const Model& model, const BackendName& name, uint64_t now_unix_s);
+
+// All backends that are named, in one edit; an error names the one that is wrong.
+Result<Edit> add_backends(const Model& model, const AddBackends& wish, uint64_t now_unix_s);
+Result<Edit> set_backends(const Model& model, const SetBackends& wish, uint64_t now_unix_s);
+Result<Edit> delete_backends(const Model& model, const DeleteBackends& wish, uint64_t now_unix_s);
 
 }  // namespace rota

@@ -547,7 +547,8 @@ Result<std::vector<KeptHealth>> Store::load_health() {
 Result<Done> Store::commit(const Edit& edit, uint64_t now_unix_ms) {
   return database_->guarded([&] {
     database_->transaction([&] {
-      std::visit([&](const auto& change) { write(*database_, change); }, edit.change);
+      for (const Change& change : edit.changes)
+        std::visit([&](const auto& made) { write(*database_, made); }, change);
       Statement retire(*database_, "INSERT OR REPLACE INTO retired VALUES (?, ?, ?)");
       for (const Retired& retired : edit.retired)
         retire.execute(static_cast<int64_t>(retired.kind), retired.id, word(retired.until_unix_s));

@@ -89,8 +89,8 @@ void OneWeightChanged(benchmark::State& state) {
   int64_t weight = 1;
   for (auto _ : state) {
     weight = weight % 3 + 1;
-    world.edit(set_backend(
-        world.model, {.service = "s5000", .endpoint = "10.0.195.81:8443", .weight = weight}, 1));
+    world.edit(set_backends(world.model,
+                            {.service = "s5000", .backends = {{"10.0.195.81:8443", weight}}}, 1));
     world.compile_again();
   }
 }
@@ -114,11 +114,11 @@ void OneBackendAddedOrDeleted(benchmark::State& state) {
   LargeWorld& world = LargeWorld::shared();
   uint64_t now_unix_s = 1;
   for (auto _ : state) {
-    const BackendName name{"s123", "10.200.0.1:80"};
-    if (Model::find(*world.model.find("s123"), *parse_endpoint("", name.endpoint)) == nullptr)
-      world.edit(add_backend(world.model, {name.service, name.endpoint, 1}, now_unix_s));
+    const std::string endpoint = "10.200.0.1:80";
+    if (Model::find(*world.model.find("s123"), *parse_endpoint("", endpoint)) == nullptr)
+      world.edit(add_backends(world.model, {"s123", {{endpoint, 1}}}, now_unix_s));
     else
-      world.edit(delete_backend(world.model, name, now_unix_s));
+      world.edit(delete_backends(world.model, {"s123", {endpoint}}, now_unix_s));
     now_unix_s += 60;
     world.compile_again();
   }

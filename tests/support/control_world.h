@@ -16,6 +16,7 @@
 #include "controlplane/model/model.h"
 #include "dataplane/core/generation.h"
 #include "dataplane/core/route.h"
+#include "tests/support/one_backend.h"
 
 namespace rota {
 

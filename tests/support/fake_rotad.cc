@@ -263,27 +263,36 @@ grpc::Status FakeRotad::ListServices(Context*, const api::ListServicesRequest* r
   return refusal;
 }
 
-grpc::Status FakeRotad::AddBackend(Context*, const api::AddBackendRequest* request,
-                                   api::Backend* answer) {
-  added_backend = *request;
-  answer->set_endpoint(request->endpoint());
-  answer->set_weight(request->has_weight() ? request->weight() : 1);
-  answer->set_state("down");
-  answer->set_reason("not checked yet");
+grpc::Status FakeRotad::AddBackends(Context*, const api::AddBackendsRequest* request,
+                                    api::BackendList* answer) {
+  added_backends = *request;
+  for (const api::BackendWish& wish : request->backends()) {
+    api::Backend& backend = *answer->add_backends();
+    backend.set_endpoint(wish.endpoint());
+    backend.set_weight(wish.has_weight() ? wish.weight() : 1);
+    backend.set_state("down");
+    backend.set_reason("not checked yet");
+  }
   return refusal;
 }
 
-grpc::Status FakeRotad::SetBackend(Context*, const api::SetBackendRequest* request,
-                                   api::Backend* answer) {
-  set_backend = *request;
-  answer->set_endpoint(request->endpoint());
-  answer->set_weight(request->has_weight() ? request->weight() : 2);
-  answer->set_state(request->admin() == api::SetBackendRequest::DRAINING ? "draining" : "up");
+grpc::Status FakeRotad::SetBackends(Context*, const api::SetBackendsRequest* request,
+                                    api::BackendList* answer) {
+  set_backends = *request;
+  const bool drains = request->admin() == api::SetBackendsRequest::DRAINING;
+  for (const api::BackendWish& wish : request->backends()) {
+    api::Backend& backend = *answer->add_backends();
+    backend.set_endpoint(wish.endpoint());
+    backend.set_weight(wish.has_weight() ? wish.weight() : 2);
+    backend.set_state(drains ? "draining" : "up");
+  }
   return refusal;
 }
 
-grpc::Status FakeRotad::DeleteBackend(Context*, const api::BackendName* request, api::Done*) {
-  deleted = request->service() + " " + request->endpoint();
+grpc::Status FakeRotad::DeleteBackends(Context*, const api::DeleteBackendsRequest* request,
+                                       api::Done*) {
+  deleted = request->service();
+  for (const std::string& endpoint : request->endpoints()) deleted += " " + endpoint;
   return refusal;
 }
 

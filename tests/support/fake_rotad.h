@@ -36,8 +36,8 @@ class FakeRotad final : public api::Rota::Service {
   // The last request of each kind.
   api::AddServiceRequest added_service;
   api::SetServiceRequest set_service;
-  api::AddBackendRequest added_backend;
-  api::SetBackendRequest set_backend;
+  api::AddBackendsRequest added_backends;
+  api::SetBackendsRequest set_backends;
   api::FlowsRequest asked_flows;
   api::ExplainRequest asked_explanation;
   std::optional<bool> asked_aside;
@@ -51,9 +51,9 @@ class FakeRotad final : public api::Rota::Service {
   grpc::Status SetService(Context*, const api::SetServiceRequest*, api::Service*) override;
   grpc::Status DeleteService(Context*, const api::ServiceName*, api::Done*) override;
   grpc::Status ListServices(Context*, const api::ListServicesRequest*, api::ServiceList*) override;
-  grpc::Status AddBackend(Context*, const api::AddBackendRequest*, api::Backend*) override;
-  grpc::Status SetBackend(Context*, const api::SetBackendRequest*, api::Backend*) override;
-  grpc::Status DeleteBackend(Context*, const api::BackendName*, api::Done*) override;
+  grpc::Status AddBackends(Context*, const api::AddBackendsRequest*, api::BackendList*) override;
+  grpc::Status SetBackends(Context*, const api::SetBackendsRequest*, api::BackendList*) override;
+  grpc::Status DeleteBackends(Context*, const api::DeleteBackendsRequest*, api::Done*) override;
   grpc::Status GetStatus(Context*, const api::StatusRequest*, api::Status*) override;
   grpc::Status GetStats(Context*, const api::StatsRequest*, api::Stats*) override;
   grpc::Status ListFlows(Context*, const api::FlowsRequest*,

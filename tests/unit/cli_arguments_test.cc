@@ -164,26 +164,80 @@ TEST_F(Rota, ServiceSetNamesOnlyWhatChanges) {
 TEST_F(Rota, BackendCommandsSendTheirOneChange) {
   EXPECT_EQ(run("backend add web 10.0.0.14:8443 --weight 0").out,
             "added backend 10.0.0.14:8443 of web: weight 0, down, not checked yet\n");
-  EXPECT_TRUE(rotad.added_backend.has_weight());
+  EXPECT_TRUE(rotad.added_backends.backends(0).has_weight());
   run("backend add web 10.0.0.14:8443");
-  EXPECT_FALSE(rotad.added_backend.has_weight());
+  EXPECT_FALSE(rotad.added_backends.backends(0).has_weight());
 
   run("backend set web 10.0.0.14:8443 --weight 7");
-  EXPECT_EQ(rotad.set_backend.ShortDebugString(),
-            "service: \"web\" endpoint: \"10.0.0.14:8443\" weight: 7");
+  EXPECT_EQ(rotad.set_backends.ShortDebugString(),
+            "service: \"web\" backends { endpoint: \"10.0.0.14:8443\" weight: 7 }");
   EXPECT_EQ(run("backend drain web 10.0.0.14:8443").out,
             "backend 10.0.0.14:8443 of web: weight 2, draining\n");
-  EXPECT_EQ(rotad.set_backend.admin(), api::SetBackendRequest::DRAINING);
+  EXPECT_EQ(rotad.set_backends.admin(), api::SetBackendsRequest::DRAINING);
   run("backend disable web 10.0.0.14:8443");
-  EXPECT_EQ(rotad.set_backend.admin(), api::SetBackendRequest::DISABLED);
+  EXPECT_EQ(rotad.set_backends.admin(), api::SetBackendsRequest::DISABLED);
   run("backend enable web 10.0.0.14:8443");
-  EXPECT_EQ(rotad.set_backend.admin(), api::SetBackendRequest::ENABLED);
-  EXPECT_FALSE(rotad.set_backend.has_weight());
+  EXPECT_EQ(rotad.set_backends.admin(), api::SetBackendsRequest::ENABLED);
+  EXPECT_FALSE(rotad.set_backends.backends(0).has_weight());
 
   EXPECT_EQ(run("backend del web 10.0.0.14:8443").out, "deleted backend 10.0.0.14:8443 of web\n");
   EXPECT_EQ(rotad.deleted, "web 10.0.0.14:8443");
   EXPECT_EQ(run("service del web").out, "deleted service web\n");
   EXPECT_EQ(rotad.deleted, "web");
+}
+
+TEST_F(Rota, ManyBackendsAreNamedInOneRequest) {
+  EXPECT_EQ(run("backend add web 10.0.0.14:80 10.0.0.15:80 --weight 2").out,
+            "added 2 backends of web\n");
+  EXPECT_EQ(rotad.added_backends.ShortDebugString(),
+            "service: \"web\" backends { endpoint: \"10.0.0.14:80\" weight: 2 } "
+            "backends { endpoint: \"10.0.0.15:80\" weight: 2 }");
+  EXPECT_EQ(run("backend drain web 10.0.0.14:80 10.0.0.15:80").out, "changed 2 backends of web\n");
+  EXPECT_EQ(run("backend del web 10.0.0.14:80 10.0.0.15:80").out, "deleted 2 backends of web\n");
+  EXPECT_EQ(rotad.deleted, "web 10.0.0.14:80 10.0.0.15:80");
+  EXPECT_NE(run("backend add web 10.0.0.14:80 10.0.0.15:80 -o json").out.find("\"backends\": ["),
+            std::string::npos);
+}
+
+TEST_F(Rota, BackendsComeFromAFileOneALine) {
+  const std::string path = rotad.directory() + "/backends";
+  const auto write = [&](const std::string& text) { std::ofstream(path) << text; };
+  const std::string from = " --from " + path;
+  write(
+      "# the new rack\n10.0.1.1:80\n\n  10.0.1.2:80\tweight=0  # spare\n[2001:db8::3]:80 weight=7");
+  EXPECT_EQ(run("backend add web 10.0.0.14:80" + from).out, "added 4 backends of web\n");
+  EXPECT_EQ(rotad.added_backends.ShortDebugString(),
+            "service: \"web\" backends { endpoint: \"10.0.0.14:80\" } "
+            "backends { endpoint: \"10.0.1.1:80\" } "
+            "backends { endpoint: \"10.0.1.2:80\" weight: 0 } "
+            "backends { endpoint: \"[2001:db8::3]:80\" weight: 7 }");
+  EXPECT_EQ(run("backend set web --weight 5" + from).status, 0);
+  EXPECT_EQ(rotad.set_backends.backends(0).weight(), 5u);
+  EXPECT_EQ(rotad.set_backends.backends(1).weight(), 0u);
+  EXPECT_EQ(run("backend del web" + from).out, "deleted 3 backends of web\n");
+
+  const auto expect_wrong = [&](const std::string& command, const std::string& message) {
+    const Outcome outcome = run(command + from);
+    EXPECT_EQ(outcome.status, 2) << command;
+    EXPECT_EQ(outcome.err, "rota: " + message + "\n");
+  };
+  expect_wrong("backend set web", path +
+                                      ": backend 10.0.1.1:80: expected weight=N, or --weight "
+                                      "for all without");
+  write("10.0.1.1:80\n10.0.1.2\n");
+  expect_wrong("backend add web", path +
+                                      ":2: backend \"10.0.1.2\": expected ADDRESS:PORT, as in "
+                                      "203.0.113.10:443 or [2001:db8::1]:443");
+  write("10.0.1.1:80 weight=70000\n");
+  expect_wrong("backend add web", path + ":1: weight \"70000\": expected a number, 0..65535");
+  write("10.0.1.1:80 2\n");
+  expect_wrong("backend add web", path + ":1: \"2\": expected weight=N");
+  write("10.0.1.1:80 weight=2 up\n");
+  expect_wrong("backend add web", path + ":1: \"up\": expected nothing more on the line");
+  write("# none\n");
+  expect_wrong("backend add web", "--from \"" + path + "\": expected at least one backend");
+  std::filesystem::remove(path);
+  expect_wrong("backend add web", "--from \"" + path + "\": No such file or directory");
 }
 
 TEST_F(Rota, GlobalOptionsStandBeforeOrAfterTheCommand) {

@@ -78,6 +78,7 @@ TEST_F(BashCompletion, OffersNamesThatRotadKnows) {
   EXPECT_EQ(offers("service show "), (Words{"web", "dns6"}));
   EXPECT_EQ(offers("stats w"), (Words{"web"}));
   EXPECT_EQ(offers("flows --service "), (Words{"web", "dns6"}));
+  EXPECT_EQ(offers("backend drain web 10.0.0.11:8443 10.0.0.12"), (Words{"10.0.0.12:8443"}));
   EXPECT_EQ(offers("backend drain web 10.0.0.1"),
             (Words{"10.0.0.11:8443", "10.0.0.12:8443", "10.0.0.13:8443"}));
 }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "tests/support/fake_dataplane.h"
+#include "tests/support/one_backend.h"
 
 namespace rota {
 namespace {

@@ -2,7 +2,10 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "controlplane/model/model.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include "tests/support/one_backend.h"
 
 namespace rota {
 namespace {
@@ -176,9 +179,9 @@ TEST(Model, WrongBackendsAreRefusedAndChangeNothing) {
                  "backend [2001:db8::11]:8443: expected an IPv4 address, as the VIP "
                  "203.0.113.10:443 is one");
   expect_refused(add("web", "10.0.0.12:8443", -1), ErrorCode::invalid_argument,
-                 "weight -1: expected 0..65535");
+                 "backend 10.0.0.12:8443: weight -1: expected 0..65535");
   expect_refused(add("web", "10.0.0.12:8443", 65536), ErrorCode::invalid_argument,
-                 "weight 65536: expected 0..65535");
+                 "backend 10.0.0.12:8443: weight 65536: expected 0..65535");
   expect_refused(add("web", "10.0.0.11:8443"), ErrorCode::already_exists,
                  "backend 10.0.0.11:8443: service web has it already");
   expect_refused(add("web", "203.0.113.10:80"), ErrorCode::failed_precondition,
@@ -191,6 +194,73 @@ TEST(Model, WrongBackendsAreRefusedAndChangeNothing) {
   EXPECT_EQ(second.error().code, ErrorCode::failed_precondition);
   EXPECT_NE(second.error().message.find("belongs to dnat service web"), std::string::npos);
   EXPECT_NE(second.error().message.find("dsr"), std::string::npos);
+  EXPECT_EQ(model.revision(), revision);
+  EXPECT_EQ(model.backend_count(), 1u);
+}
+
+std::vector<BackendWish> thousand_backends() {
+  std::vector<BackendWish> backends;
+  for (int i = 0; i < 1000; ++i)
+    backends.push_back({fmt::format("10.1.{}.{}:80", i / 250, 1 + i % 250), 1 + i % 3});
+  return backends;
+}
+
+TEST(Model, ManyBackendsAreAddedSetAndDeletedInOneEditEach) {
+  Model model = model_with_web();
+  const auto backends = thousand_backends();
+  const auto added = add_backends(model, {"web", backends}, kNow_s);
+  must(model, added);
+  EXPECT_TRUE(added->what.starts_with("add 1000 backends to web: 10.1.0.1:80 weight 1, "));
+  EXPECT_TRUE(added->what.ends_with(" and 992 more")) << added->what;
+  EXPECT_EQ(model.revision(), 3u);
+  const Service& web = *model.find("web");
+  ASSERT_EQ(web.backends.size(), 1001u);
+  for (uint32_t i = 0; i <= 1000; ++i) {
+    EXPECT_EQ(web.backends[i].id, i + 1);
+    EXPECT_EQ(web.backends[i].slot, i);
+  }
+  EXPECT_EQ(web.backends[3].weight, 3);
+
+  std::vector<std::string> endpoints;
+  for (const BackendWish& wish : backends) endpoints.push_back(wish.endpoint);
+  must(model, set_backends(model, {"web", {{endpoints[0], 7}, {endpoints[2], {}}}, Admin::draining},
+                           kNow_s));
+  EXPECT_EQ(web.backends[1].weight, 7);
+  EXPECT_EQ(web.backends[3].weight, 3);
+  EXPECT_EQ(web.backends[3].admin, Admin::draining);
+  EXPECT_EQ(web.backends[2].admin, Admin::enabled);
+
+  must(model, delete_backends(model, {"web", endpoints}, kNow_s));
+  EXPECT_EQ(model.backend_count(), 1u);
+  EXPECT_EQ(model.free_slot(kNow_s + 59), 1001u) << "the others rest";
+}
+
+TEST(Model, OneWrongBackendOfManyIsNamedAndNoneIsChanged) {
+  Model model = model_with_web({.service_count = 1024, .backend_count = 1000});
+  const uint64_t revision = model.revision();
+  const auto add = [&](const BackendWish& last) {
+    auto backends = thousand_backends();
+    backends.resize(500);
+    backends.push_back(last);
+    return add_backends(model, {"web", backends}, kNow_s);
+  };
+  expect_refused(add({"10.1.0.7:80", {}}), ErrorCode::invalid_argument,
+                 "backend 10.1.0.7:80: expected each backend once");
+  expect_refused(add({"10.0.0.11:8443", {}}), ErrorCode::already_exists,
+                 "backend 10.0.0.11:8443: service web has it already");
+  expect_refused(add({"10.0.0.12:8443", 65536}), ErrorCode::invalid_argument,
+                 "backend 10.0.0.12:8443: weight 65536: expected 0..65535");
+  expect_refused(
+      add_backends(model, {"web", thousand_backends()}, kNow_s), ErrorCode::failed_precondition,
+      "backend 10.1.3.250:80: all counter slots are in use, or rest for 60 s after their "
+      "backend was deleted; the node file says backends: 1000");
+  expect_refused(
+      set_backends(model, {"web", {{"10.0.0.11:8443", 2}, {"10.0.0.12:8443", 2}}, {}}, kNow_s),
+      ErrorCode::not_found, "backend 10.0.0.12:8443: service web has none there");
+  expect_refused(delete_backends(model, {"web", {"10.0.0.11:8443", "10.0.0.12:8443"}}, kNow_s),
+                 ErrorCode::not_found, "backend 10.0.0.12:8443: service web has none there");
+  expect_refused(delete_backends(model, {"web", {}}, kNow_s), ErrorCode::invalid_argument,
+                 "service web: expected at least one backend, got none");
   EXPECT_EQ(model.revision(), revision);
   EXPECT_EQ(model.backend_count(), 1u);
 }

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/one_backend.h"
+
 namespace rota {
 namespace {
 
@@ -121,6 +123,32 @@ TEST_F(StoreTest, DeletedThingsStayDeletedAndTheirIdsRest) {
   EXPECT_EQ(loaded.free_service_id(kNow_s), model.free_service_id(kNow_s));
   EXPECT_EQ(loaded.free_slot(kNow_s), model.free_slot(kNow_s));
   EXPECT_EQ(loaded.free_slot(kNow_s), 3u);
+}
+
+TEST_F(StoreTest, AnEditOfManyBackendsIsOneTransaction) {
+  Model model;
+  AddBackends wish{"web", {}};
+  for (int i = 1; i <= 100; ++i) wish.backends.push_back({fmt::format("10.0.1.{}:80", i), i});
+  {
+    Store store = open();
+    fill(store, model, commit);
+    commit(store, model, add_backends(model, wish, kNow_s));
+    auto broken = delete_backends(model, {"web", {"10.0.1.1:80", "10.0.1.2:80"}}, kNow_s);
+    std::get<DropBackend>(broken->changes[1]).id = 1;  // no matter to the database
+    broken->changes.push_back(PutBackend{.service = 999, .backend = {.id = 999}});
+    EXPECT_FALSE(store.commit(*broken, kNow_s * 1000).ok()) << "service 999 is not there";
+  }
+  Store store = open();
+  const Model loaded = load(store);
+  EXPECT_EQ(loaded.revision(), model.revision());
+  EXPECT_EQ(loaded.backend_count(), model.backend_count());
+  for (const BackendWish& backend : wish.backends) {
+    const auto endpoint = parse_endpoint("backend", backend.endpoint);
+    const Backend* kept = Model::find(*loaded.find("web"), *endpoint);
+    ASSERT_NE(kept, nullptr) << backend.endpoint;
+    EXPECT_EQ(kept->weight, *backend.weight);
+  }
+  EXPECT_EQ(store.audit(1)->front().what.substr(0, 29), "add 100 backends to web: 10.0");
 }
 
 TEST_F(StoreTest, TheAuditTrailTellsWhenAndWhat) {
