@@ -7,9 +7,10 @@
 
 In the lab: a client, the balancer with one worker on AF_XDP ports, one echo server. For `adaptive`
 and `busy` in turn: the worker's CPU use without traffic (health checks go on), and the time a
-request of 13 bytes takes there and back on an open connection when the last one was 20 ms ago, and
-when the next follows at once. A round trip wakes the worker twice. `direct` is the same without
-Rota: the kernel forwards. Medians over all rounds, and quantiles of all their requests.
+request of 13 bytes takes there and back on an open connection when the last one was 20 ms ago, when
+it was 300 ms ago, and when the next follows at once. A round trip wakes the worker twice. `direct`
+is the same without Rota: the kernel forwards. Medians over all rounds, and quantiles of all their
+requests.
 """
 
 import argparse
@@ -26,8 +27,11 @@ from lab import Lab  # noqa: E402  (the path comes first)
 from lab.services import add_service  # noqa: E402
 from lab.shell import Shell  # noqa: E402
 
-PAUSE_S = 0.02
-REQUESTS = 200
+GAPS = {  # what came before a request: seconds without one, requests in a round
+    "after_20_ms": (0.02, 200),
+    "after_300_ms": (0.3, 40),
+    "at_once": (0, 200),
+}
 PORT = 7
 
 
@@ -48,10 +52,10 @@ def idle_share(pid, seconds):
     return (cpu_seconds(pid, "rte-worker") - before) / (time.monotonic() - started)
 
 
-def round_trips(shell, pause_s):
-    """Microseconds of REQUESTS requests, each `pause_s` after the one before."""
+def round_trips(shell, pause_s, requests):
+    """Microseconds of so many requests, each `pause_s` after the one before."""
     times = []
-    for _ in range(REQUESTS):
+    for _ in range(requests):
         time.sleep(pause_s)
         started = time.perf_counter()
         if not shell.answers():
@@ -62,15 +66,15 @@ def round_trips(shell, pause_s):
 
 def measure_round_trips(lab, address, found):
     shell = Shell(lab, address, PORT)
-    round_trips(shell, 0)  # neighbours are learned, the flow is established
-    found["after_a_pause"] += round_trips(shell, PAUSE_S)
-    found["at_once"] += round_trips(shell, 0)
+    round_trips(shell, *GAPS["at_once"])  # neighbours are learned, the flow is established
+    for gap, (pause_s, requests) in GAPS.items():
+        found[gap] += round_trips(shell, pause_s, requests)
     shell.close()
 
 
 def measure(poll, rounds, seconds):
     """All rounds of one way to poll, or of None: without Rota."""
-    found = {"idle": [], "after_a_pause": [], "at_once": []}
+    found = {"idle": [], **{gap: [] for gap in GAPS}}
     with Lab(backends=1, web=False, forward=poll is None) as lab:
         lab.backends[0].serve_echo(PORT)
         address = lab.vip4
@@ -94,8 +98,7 @@ def summary(name, found):
     return {"poll": name, "idle_cpu_percent": idle,
             "idle_cpu_percent_spread": [round(share * 100, 2) for share in
                                         (min(found["idle"]), max(found["idle"]))] if idle else None,
-            "after_a_pause": quantiles(found["after_a_pause"]),
-            "at_once": quantiles(found["at_once"])}
+            **{gap: quantiles(found[gap]) for gap in GAPS}}
 
 
 def main():
@@ -104,14 +107,15 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", metavar="FILE", help="one object per line")
     arguments = parser.parse_args()
-    print(f"{'poll':10}{'idle CPU':>10}{'after 20 ms':>16}{'p99':>9}{'at once':>10}{'p99':>9}")
+    print(f"{'poll':10}{'idle CPU':>10}" + "".join(
+        f"{gap.replace('_', ' '):>16}{'p99':>9}" for gap in GAPS))
     results = []
     for poll in ("adaptive", "busy", None):
         result = summary(poll or "direct", measure(poll, arguments.rounds, arguments.seconds))
         idle = result["idle_cpu_percent"]
-        print(f"{result['poll']:10}{'' if idle is None else f'{idle:.1f} %':>10}"
-              f"{result['after_a_pause']['p50_us']:13.0f} us{result['after_a_pause']['p99_us']:9.0f}"
-              f"{result['at_once']['p50_us']:10.0f}{result['at_once']['p99_us']:9.0f}", flush=True)
+        print(f"{result['poll']:10}{'' if idle is None else f'{idle:.1f} %':>10}" + "".join(
+            f"{result[gap]['p50_us']:13.0f} us{result[gap]['p99_us']:9.0f}" for gap in GAPS),
+              flush=True)
         results.append(result)
     if arguments.json:
         Path(arguments.json).write_text("".join(json.dumps(result) + "\n" for result in results))
