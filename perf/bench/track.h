@@ -94,6 +94,19 @@ class Track {
       fn(*world_.worker(worker).flows4, FlowKey4{client.address.ipv4(), client.port, service});
   }
 
+  FlowUpdate update_of(uint32_t flow) const {
+    const Client client = client_of(flow, spec_.ipv6);
+    return {.client = client.address,
+            .backend_id = backend_id_of(flow),
+            .client_port = client.port,
+            .service = service_of(flow),
+            .idle_s = 1,
+            .state = FlowState::established,
+            .flags = 0,
+            .kind = UpdateKind::record,
+            .reserved = {}};
+  }
+
   Tally tally(uint32_t worker = 0) {
     Tally sum;
     for (const ServiceCounters& service : world_.worker(worker).counters.services) {
@@ -166,14 +179,7 @@ class Track {
   }
 
   void import(uint32_t flow) {
-    const Client client = client_of(flow, spec_.ipv6);
-    hear({.client = client.address,
-                 .backend_id = backend_id_of(flow),
-                 .client_port = client.port,
-                 .service = service_of(flow),
-                 .idle_s = 1,
-                 .state = FlowState::established},
-                world_.generation(), world_.worker(), world_.now);
+    hear(update_of(flow), world_.generation(), world_.worker(), world_.now);
   }
 
   TrackSpec spec_;
