@@ -111,6 +111,34 @@ def test_a_killed_dataplane_lets_no_reset_out_and_takes_its_flows_up_again(lab):
     shell.close()
 
 
+def test_a_dataplane_killed_while_backends_change_breaks_no_connection(lab):
+    for backend in lab.backends:
+        backend.serve_sessions()
+    endpoints = add_service(lab, "talk", lab.vip4, 9)
+    holding = lab.client.hold(lab.vip4, 9, 300)
+    holding.wait_held(300)
+    # Nobody talks to the one that goes: all sessions of its own have ended.
+    spare = lab.backends[0]
+    lab.lb.rota("backend", "add", "talk", f"{spare.ipv4}:10")
+    lab.lb.wait_settled()
+    watch = ResetWatch([lab.client, *lab.backends])
+    started = time.monotonic()
+    lab.lb.dataplane.kill()
+    lab.lb.rota("backend", "del", "talk", f"{spare.ipv4}:10")
+    lab.lb.rota("backend", "add", "talk", f"{lab.backends[1].ipv4}:10")
+    lab.lb.start_dataplane()
+    lab.lb.wait_settled()
+    print(f"away for {time.monotonic() - started:.2f} s")
+    holding.wait_messages(900)
+    outcome = holding.end()
+    print(f"longest silence {outcome['longest_silence_s'] * 1000:.0f} ms")
+    assert outcome["broken"] == [] and outcome["held"] == 300, outcome
+    assert watch.count() == 0
+    assert len(outcome["servers"]) == len(endpoints)
+    lab.lb.rota("service", "del", "talk")
+    lab.lb.wait_settled()
+
+
 def test_no_reset_and_no_kernel_answer_while_the_dataplane_is_away(lab):
     lab.lb.dataplane.kill()
     watch = ResetWatch([lab.client, *lab.backends])

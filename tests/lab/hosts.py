@@ -5,6 +5,7 @@
 from collections import Counter
 from dataclasses import dataclass
 import hashlib
+import json
 from pathlib import Path
 import socket
 import sys
@@ -12,6 +13,7 @@ import sys
 from lab.namespace import Namespace
 from lab.process import LabError, run, wait_until
 
+SESSIONS = Path(__file__).with_name("sessions.py")
 LARGE_BYTES = 12 * 1024 * 1024
 SPARE_FILES = 64  # that nginx opens beside its connections
 SLOW_RATE = "3m"  # bytes a second that /slow is sent at: some four seconds
@@ -93,6 +95,12 @@ class Backend(Namespace):
         server.wait_for(lambda: self.listens(port), "the echo server listens")
         return server
 
+    def serve_sessions(self, port=9):
+        """TCP: answers each line with its name and the line (lab/sessions.py)."""
+        server = self.start(f"sessions-{port}", sys.executable, SESSIONS, "serve", port, self.label)
+        server.wait_for(lambda: self.listens(port), "the sessions' server listens")
+        return server
+
     def serve_direct(self, *vips):
         """Makes this a `dsr` backend: it holds the VIPs, and answers no ARP or ND for them."""
         self.sysctl("net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2")
@@ -124,6 +132,37 @@ class Download:
         """Whether curl ended well and the bytes are those of the file."""
         return (self.program.wait() == 0
                 and hashlib.sha256(self.body.read_bytes()).hexdigest() == large_sha256())
+
+
+class Holding:
+    """Many connections held by one program (lab/sessions.py), and what has become of them."""
+
+    def __init__(self, client, program, report):
+        self.client = client
+        self.program = program
+        self.report = report
+
+    def now(self):
+        """How it stands: held, broken, opened, established, messages, completed."""
+        lines = [line for line in self.program.output().splitlines() if line.startswith("{")]
+        return Counter(json.loads(lines[-1])) if lines else Counter()
+
+    def wait_held(self, count, deadline_s=30.0):
+        self.program.wait_for(lambda: self.now()["held"] >= count, f"{count} sessions are held",
+                              deadline_s)
+
+    def wait_messages(self, more, deadline_s=30.0):
+        """Waits until so many more lines were answered."""
+        goal = self.now()["messages"] + more
+        self.program.wait_for(lambda: self.now()["messages"] >= goal, f"{more} more answers",
+                              deadline_s)
+
+    def end(self):
+        """Ends them all; returns the report (see sessions.py)."""
+        status = self.program.stop()
+        if status != 0:
+            raise LabError(f"sessions.py ended with status {status}: {self.program.output()}")
+        return json.loads(self.report.read_text())
 
 
 class Client(Namespace):
@@ -167,6 +206,16 @@ class Client(Namespace):
         with self.entered():
             return socket.create_connection((address, port), timeout_s,
                                             (source, 0) if source else None)
+
+    def hold(self, address, port, count, *options):
+        """Opens so many connections and keeps them talking; see Holding and sessions.py."""
+        report = self.path / "sessions.json"
+        report.unlink(missing_ok=True)
+        sources = [word for a in (self.ipv6 if ":" in address else self.ipv4)
+                   for word in ("--from", a)]
+        program = self.start("hold", sys.executable, SESSIONS, "hold", address, port, "--count",
+                             count, "--report", report, *sources, *options)
+        return Holding(self, program, report)
 
     def dig(self, server, name="whoami.test", *options):
         """Asks for a TXT record; returns its text."""
