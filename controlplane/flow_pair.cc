@@ -67,17 +67,17 @@ void FlowPair::connected() {
   pump();
 }
 
-void FlowPair::connection_lost() {
+void FlowPair::lost() {
   sync_.connection_lost();
   alone_since_ = Clock::now();
 }
 
-void FlowPair::receive(const peer::Message& message) {
-  if (message.has_turns()) return turns_.receive(message.turns());
-  if (message.has_ticket_marks()) return turns_.receive(message.ticket_marks());
-  sync_.receive(message, tick());
+bool FlowPair::receive(const peer::Message& message) {
+  if (turns_.receive(message)) return true;
+  if (!sync_.receive(message, tick())) return false;
   held_once_ = held_once_ || sync_.holds_table();
   pump();
+  return true;
 }
 
 const std::map<uint16_t, PeerTurns>& FlowPair::peer_turns() const {

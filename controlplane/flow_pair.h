@@ -18,12 +18,13 @@
 
 #include "controlplane/compile/snapshot_build.h"
 #include "controlplane/link/dataplane_memory.h"
+#include "controlplane/peer/peer_party.h"
 #include "controlplane/peer/peer_sync.h"
 #include "controlplane/peer/turns_mirror.h"
 
 namespace rota {
 
-class FlowPair {
+class FlowPair final : public PeerParty {
  public:
   struct Wires {
     peer::Send send;                                        // to the peer
@@ -41,10 +42,10 @@ class FlowPair {
   // Whether traffic comes here. Becoming so is a takeover.
   void set_active(bool active);
 
-  void connected();
-  void connection_lost();
-  void receive(const peer::Message& message);
-  void writable() { pump(); }
+  void connected() override;
+  void lost() override;
+  bool receive(const peer::Message& message) override;
+  void writable() override { pump(); }
 
   // What a standby mirrors; empty on a node that draws turns itself.
   const std::map<uint16_t, PeerTurns>& peer_turns() const;

@@ -32,28 +32,37 @@ void PeerSync::connection_lost() {
   receiver_.connection_lost();
 }
 
-void PeerSync::receive(const Message& message, uint16_t now) {
+bool PeerSync::receive(const Message& message, uint16_t now) {
   switch (message.body_case()) {
     case Message::kFlowHello:
-      return receiver_.receive(message.flow_hello(), epoch_);
+      receiver_.receive(message.flow_hello(), epoch_);
+      break;
     case Message::kFlowResume:
-      return receive_resume(message.flow_resume(), now);
+      receive_resume(message.flow_resume(), now);
+      break;
     case Message::kFlowUpdates:
-      return receiver_.receive(message.flow_updates(), now);
+      receiver_.receive(message.flow_updates(), now);
+      break;
     case Message::kFlowApplied:
-      return sender_.receive(message.flow_applied());
+      sender_.receive(message.flow_applied());
+      break;
     case Message::kFlowAnswers:
-      return receiver_.receive(message.flow_answers());
+      receiver_.receive(message.flow_answers());
+      break;
     case Message::kFlowBulk:
-      return receiver_.receive(message.flow_bulk());
+      receiver_.receive(message.flow_bulk());
+      break;
     case Message::kFlowBulkEnd:
       receiver_.receive(message.flow_bulk_end());
-      return catch_up();
+      catch_up();
+      break;
     case Message::kEpoch:
-      return set_epoch(std::max(epoch_, message.epoch().epoch()));
+      set_epoch(std::max(epoch_, message.epoch().epoch()));
+      break;
     default:
-      return;
+      return false;
   }
+  return true;
 }
 
 void PeerSync::receive_resume(const FlowResume& resume, uint16_t now) {

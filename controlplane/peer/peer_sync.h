@@ -29,7 +29,8 @@ class PeerSync {
 
   void connected();
   void connection_lost();
-  void receive(const Message& message, uint16_t now);  // `now`: tick of this node's dataplane
+  // `now`: tick of this node's dataplane. False: the message is for others.
+  bool receive(const Message& message, uint16_t now);
 
   // Traffic comes here from now on.
   void take_over();

@@ -51,6 +51,16 @@ void TurnsMirror::tell(const std::map<uint16_t, TurnState>& turns,
   if (marks.ticket_marks().marks_size() > 0) send_(std::move(marks));
 }
 
+bool TurnsMirror::receive(const Message& message) {
+  if (message.has_turns())
+    receive(message.turns());
+  else if (message.has_ticket_marks())
+    receive(message.ticket_marks());
+  else
+    return false;
+  return true;
+}
+
 void TurnsMirror::receive(const Turns& turns) {
   if (turns.service() == 0 || turns.service() > UINT16_MAX || turns.version() == 0) return;
   PeerTurns peer{.version = turns.version(), .inputs = {}};

@@ -31,8 +31,8 @@ class TurnsMirror {
   // reading for each service.
   void tell(const std::map<uint16_t, TurnState>& turns, const ReadTickets& read_tickets);
 
-  void receive(const Turns& turns);
-  void receive(const TicketMarks& marks);
+  // False: the message is for others.
+  bool receive(const Message& message);
 
   // The versions that the peer draws from, by service.
   const std::map<uint16_t, PeerTurns>& peer_turns() const { return peer_turns_; }
@@ -48,6 +48,9 @@ class TurnsMirror {
     uint64_t version = 0;
     uint64_t drawn = 0;
   };
+
+  void receive(const Turns& turns);
+  void receive(const TicketMarks& marks);
 
   Send send_;
   std::map<uint16_t, Told> told_;
