@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Rota authors
-"""python3 -m demo [NAME] [--list] [--keep]; ./dev demo builds first, then calls this."""
+"""python3 -m demo [NAME] [--list] [--keep] [OPTIONS of the demo]; ./dev demo builds first, then
+calls this."""
 
 import argparse
 import ast
@@ -29,15 +30,21 @@ def main():
     parser.add_argument("--list", action="store_true", help="print the demos there are")
     parser.add_argument("--keep", action="store_true",
                         help="leave the network and the programs up, and say how to look around")
-    arguments = parser.parse_args()
+    arguments, words = parser.parse_known_args()
     if arguments.list:
         for name, line in demos().items():
             print(f"{name:<10} {line}")
         return 0
 
+    demo = importlib.import_module(f"demo.{arguments.name}")
+    own = argparse.ArgumentParser(prog=f"./dev demo {arguments.name}", description=demo.__doc__)
+    if hasattr(demo, "add_options"):
+        demo.add_options(own)
+    options = own.parse_args(words)
+
     stage = Stage(arguments.name)
     try:
-        importlib.import_module(f"demo.{arguments.name}").run(stage, keep=arguments.keep)
+        demo.run(stage, options, keep=arguments.keep)
     except LabError as error:
         print(f"\nThe demo could not go on: {error}", flush=True)
         stage.failures.append("the demo ran to its end")

@@ -16,7 +16,7 @@ MAP = """\
 """
 
 
-def run(stage, keep=False):
+def run(stage, _options, keep=False):
     stage.chapter("A network inside this machine")
     with Lab() as lab:
         Basic(stage, lab).run()

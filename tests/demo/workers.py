@@ -11,7 +11,7 @@ IN_FLIGHT = 64
 LEAST_SHARE = 0.3  # of the tickets, for each worker
 
 
-def run(stage, keep=False):
+def run(stage, _options, keep=False):
     stage.chapter("A balancer with two workers")
     with Lab() as lab:
         cores = sorted(os.sched_getaffinity(0))

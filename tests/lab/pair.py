@@ -28,7 +28,7 @@ from lab.hosts import Client
 from lab.lab import Lab
 from lab.namespace import Namespace, cable
 from lab.node import Node, program_path
-from lab.process import LabError, Program, wait_until
+from lab.process import LabError, Program, run, wait_until
 from lab.services import add_service, host_of
 
 ROUTED_VIP4, ROUTED_VIP6 = "192.0.2.10", "2001:db8:f::10"
@@ -107,10 +107,12 @@ class PairNode(Node):
 
 
 class Pair(Lab):
-    """A lab with two nodes, `nodes`; `lb` is the first. `by` is vrrp or bgp."""
+    """A lab with two nodes, `nodes`; `lb` is the first. `by` is vrrp or bgp. Where they are
+    `peered`, the nodes tell each other of services and flows, over the inside network."""
 
-    def __init__(self, by="vrrp", backends=2, clients=1, web=False, hugepages=0):
+    def __init__(self, by="vrrp", backends=2, clients=1, web=False, hugepages=0, peered=False):
         self.by = by
+        self.peered = peered
         super().__init__(backends=backends, clients=clients, direct=by == "bgp", web=web,
                          hugepages=hugepages)
         if by == "bgp":
@@ -124,14 +126,24 @@ class Pair(Lab):
     def start(self, **node_changes):
         """Starts rotad, rota-dataplane and rota-pulse on both nodes; no engine yet."""
         for node in self.nodes:
-            node.write_node_file(**{"vips": None, "ha": self._ha(node), **node_changes})
+            node.write_node_file(**{"vips": None, "ha": self._ha(node), "peer": self._peer(node),
+                                    **node_changes})
             node.start_rota()
             node.start_pulse()
+        if self.peered:
+            for node in self.nodes:
+                wait_until(lambda n=node: n.ha()["peer"]["table_held"],
+                           f"{node.label} holds its peer's table")
 
     def add_service(self, name, vip, port, **options):
         """The same service on both nodes; see lab.services."""
         if self.by == "bgp":
             options["words"] = ["--mode", "dsr", *options.get("words", [])]
+        if self.peered:
+            add_service(self, name, vip, port, node=self.nodes[0], **options)
+            wait_until(lambda: name in self.nodes[1].rota("service", "list"), "the peer has it")
+            self.nodes[1].wait_backends(name)
+            return
         for node in self.nodes:
             add_service(self, name, vip, port, node=node, **options)
 
@@ -228,6 +240,18 @@ class Pair(Lab):
         return {"by": "bgp", "router_id": node.ipv4, "local_as": NODES_AS, "bfd_ms": 50,
                 "neighbours": [{"address": ROUTER4, "as": ROUTER_AS},
                                {"address": ROUTER6, "as": ROUTER_AS}]}
+
+    def _peer(self, node):
+        if not self.peered:
+            return None
+        other = self.other(node)
+        keys = self.ground.path / "keys"
+        if not keys.exists():
+            run(program_path("rota"), "peer", "init", "--nodes", "lb1,lb2", "--out", keys)
+        address = {each: f"10.0.0.{2 + i}:7946" for i, each in enumerate(self.nodes)}
+        return {"node": other.label, "address": address[other], "listen": address[node],
+                "ca": str(keys / "ca.pem"), "certificate": str(keys / f"{node.label}.pem"),
+                "key": str(keys / f"{node.label}.key")}
 
     def _make_nodes(self, queues):
         self.nodes = []
