@@ -17,6 +17,7 @@
 namespace rota {
 namespace {
 
+constexpr size_t kNodeNameMax = 32;
 constexpr uint64_t kFlowsMin = 1024;
 constexpr uint64_t kFlowsMax = uint64_t{1} << 30;
 constexpr uint64_t kServicesMax = 65536;
@@ -357,6 +358,41 @@ void read_ha(const Item& item, const Item& vips, NodeFile& node) {
     vips["place"].refuse_text("expected none beside ha, which decides where the VIPs are");
 }
 
+bool is_socket_address(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos) return false;
+  std::string address = text.substr(0, colon);
+  const bool bracketed = address.starts_with('[') && address.ends_with(']');
+  if (bracketed) address = address.substr(1, address.size() - 2);
+  in6_addr unused;
+  if (::inet_pton(bracketed ? AF_INET6 : AF_INET, address.c_str(), &unused) != 1) return false;
+  uint16_t port = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, port);
+  return error == std::errc{} && stop == end && port != 0;
+}
+
+std::string socket_address(const Item& item) {
+  std::string value = item.text();
+  if (!is_socket_address(value))
+    item.refuse("ADDRESS:PORT, as in 192.0.2.1:7946 or [2001:db8::1]:7946");
+  return value;
+}
+
+void read_peer(const Item& item, NodeFile& node) {
+  if (!item.is_there()) return;
+  item.expect_keys({"node", "address", "listen", "ca", "certificate", "key"});
+  NodePeer& peer = node.peer.emplace();
+  peer.node = item["node"].identifier(kNodeNameMax);
+  if (peer.node == node.node)
+    item["node"].refuse("the other node's name (this one is " + quote(node.node) + ")");
+  peer.address = socket_address(item["address"]);
+  peer.listen = socket_address(item["listen"]);
+  peer.ca = item["ca"].absolute_path();
+  peer.certificate = item["certificate"].absolute_path();
+  peer.key = item["key"].absolute_path();
+}
+
 void read_buffer_bytes(const Item& item, NodeFile& node) {
   if (item.is_there() && node.has_af_xdp())
     item.refuse_text("expected only without interfaces, whose buffers have a fixed size");
@@ -387,10 +423,10 @@ void read_hugepages(const Item& item, NodeFile& node) {
 
 NodeFile read_all(const Item& top) {
   top.expect_keys({"node", "run_dir", "state_dir", "ports", "workers", "main_core", "poll", "flows",
-                   "buffer_bytes", "services", "backends", "hugepages", "flow_memory", "vips",
-                   "ha"});
+                   "buffer_bytes", "services", "backends", "hugepages", "flow_memory", "vips", "ha",
+                   "peer"});
   NodeFile node;
-  node.node = top["node"].identifier(32);
+  node.node = top["node"].identifier(kNodeNameMax);
   read_directories(top, node);
   node.ports = read_ports(top["ports"]);
   node.main_core = static_cast<uint32_t>(top["main_core"].number_or(0, 0, kCoreMax));
@@ -406,6 +442,7 @@ NodeFile read_all(const Item& top) {
   read_hugepages(top["hugepages"], node);
   read_vips(top["vips"], node);
   read_ha(top["ha"], top["vips"], node);
+  read_peer(top["peer"], node);
   return node;
 }
 

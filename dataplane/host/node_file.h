@@ -39,6 +39,9 @@
 //     local_as: 65001
 //     neighbours: [{address: 203.0.113.1, as: 65000}]
 //     bfd_ms: 50                        # a neighbour is gone after three of them; 0: no BFD
+//   peer:                               # the other rotad of a pair; paths of PEM files
+//     {node: lb2, address: 192.0.2.2:7946, listen: 192.0.2.1:7946,
+//      ca: /etc/rota/ca.pem, certificate: /etc/rota/lb1.pem, key: /etc/rota/lb1.key}
 #pragma once
 
 #include <cstdint>
@@ -59,6 +62,16 @@ struct NodePort {
   uint32_t queues = 1;      // receive queues: all there are (AF_XDP), or at most (PCI); 1..64
   bool kernel_side = true;  // pci, vdev: make a TAP for what is the kernel's
   uint32_t buffers = 0;     // packet buffers that the device keeps (net_pcap with infinite_rx)
+};
+
+// The other rotad of a pair. Certificates carry the node's name; both are signed by `ca`.
+struct NodePeer {
+  std::string node;
+  std::string address;      // where it listens, ADDRESS:PORT or [ADDRESS]:PORT
+  std::string listen;       // where we listen
+  std::string ca;           // path, as the next two
+  std::string certificate;  // ours
+  std::string key;
 };
 
 enum class Poll { adaptive, busy };
@@ -106,6 +119,7 @@ struct NodeFile {
   std::string vip_interface;
   // How a pair decides who gets packets; none: this node is alone.
   std::variant<std::monostate, VrrpSettings, BgpSettings> ha;
+  std::optional<NodePeer> peer;
 
   // AF_XDP registers the packet pool with the kernel, which wants buffers that cross no page.
   bool has_af_xdp() const;

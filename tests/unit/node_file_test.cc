@@ -26,6 +26,13 @@ backends: 128
 hugepages: /mnt/huge
 flow_memory: /mnt/huge/flows
 vips: {place: interface, interface: eth0}
+peer:
+  node: lb2
+  address: 192.0.2.2:7946
+  listen: "[2001:db8::1]:7946"
+  ca: /etc/rota/ca.pem
+  certificate: /etc/rota/lb1.pem
+  key: /etc/rota/lb1.key
 )";
 
 class NodeFileTest : public testing::Test {
@@ -81,6 +88,13 @@ TEST_F(NodeFileTest, EveryKeyIsRead) {
   EXPECT_EQ(node->flow_memory, "/mnt/huge/flows");
   EXPECT_EQ(node->vip_place, VipPlace::interface);
   EXPECT_EQ(node->vip_interface, "eth0");
+  ASSERT_TRUE(node->peer);
+  EXPECT_EQ(node->peer->node, "lb2");
+  EXPECT_EQ(node->peer->address, "192.0.2.2:7946");
+  EXPECT_EQ(node->peer->listen, "[2001:db8::1]:7946");
+  EXPECT_EQ(node->peer->ca, "/etc/rota/ca.pem");
+  EXPECT_EQ(node->peer->certificate, "/etc/rota/lb1.pem");
+  EXPECT_EQ(node->peer->key, "/etc/rota/lb1.key");
 }
 
 TEST_F(NodeFileTest, BuffersOfAnotherSizeAreForDevicesThatDpdkOwns) {
@@ -106,6 +120,7 @@ TEST_F(NodeFileTest, AShortFileGetsDefaults) {
   EXPECT_EQ(node->hugepages, "auto");
   EXPECT_EQ(node->flow_memory, "");
   EXPECT_EQ(node->vip_place, VipPlace::none);
+  EXPECT_FALSE(node->peer);
 }
 
 TEST_F(NodeFileTest, RefusalsSayLineExpectedAndFound) {
@@ -178,6 +193,21 @@ TEST_F(NodeFileTest, MismatchedSettingsAreRefusedWithTheNumbers) {
   EXPECT_NE(refusal(kWhole + ("run_dir: /" + std::string(100, 'x') + "\n"))
                 .find("expected a path short enough for its unix sockets (107 bytes), found 116"),
             std::string::npos);
+}
+
+TEST_F(NodeFileTest, APeerIsAnotherNodeWithAddressesAndPaths) {
+  EXPECT_EQ(refusal_with("node: lb2", "node: lb1"),
+            ":17: peer.node: expected the other node's name (this one is \"lb1\"), found \"lb1\"");
+  for (const std::string address : {"192.0.2.2", "lb2:7946", "192.0.2.2:0", "192.0.2.2:65536",
+                                    "2001:db8::2:7946", "192.0.2.2:7946x"})
+    EXPECT_EQ(refusal_with("192.0.2.2:7946", address),
+              ":18: peer.address: expected ADDRESS:PORT, as in 192.0.2.1:7946 or "
+              "[2001:db8::1]:7946, found \"" +
+                  address + "\"");
+  EXPECT_EQ(refusal_with("ca: /etc/rota/ca.pem", "ca: ca.pem"),
+            ":20: peer.ca: expected an absolute path, found \"ca.pem\"");
+  EXPECT_EQ(refusal_with("  key: /etc/rota/lb1.key\n", ""),
+            ":17: peer.key: expected a text, found nothing");
 }
 
 TEST_F(NodeFileTest, WhatIsNoYamlIsRefusedWithItsLine) {
