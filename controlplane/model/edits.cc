@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <fmt/format.h>
+#include <map>
 #include <set>
 
 #include "controlplane/model/model.h"
@@ -185,7 +186,92 @@ std::optional<Error> backend_conflict(const Model& model, const Service& service
   return std::nullopt;
 }
 
+// What an edit has taken for its backends, change by change; the model has none of it yet.
+struct Claims {
+  std::set<uint32_t> ids;
+  std::set<uint32_t> slots;
+  std::set<AddressPort> endpoints;
+  std::map<uint16_t, BackendsByEndpoint> known;  // by service, of those asked for
+};
+
+std::optional<Error> wrong_with(const Model& model, Claims&, const PutService& change) {
+  const Service& service = change.service;
+  const auto refuse = [&](const std::string& why) {
+    return error(ErrorCode::failed_precondition, "service {} (id {}): {}", service.name, service.id,
+                 why);
+  };
+  if (service.id == 0 || service.id >= model.limits().service_count)
+    return refuse(fmt::format("its id is too high, the node file says services: {}",
+                              model.limits().service_count));
+  const Service* named = model.find(service.name);
+  if (named != nullptr && named->id != service.id) return refuse("is there under another id");
+  const Service* placed = model.service_at(service.vip, service.protocol);
+  if (placed != nullptr && placed->id != service.id)
+    return refuse(fmt::format("has the VIP of service {}", placed->name));
+  if (model.dnat_owner(service.vip, service.protocol) != nullptr)
+    return refuse("has the VIP of a backend");
+  const Service* old = model.find(service.id);
+  if (old != nullptr && (old->name != service.name || old->vip != service.vip ||
+                         old->protocol != service.protocol || old->mode != service.mode))
+    return refuse(fmt::format("is service {} here", old->name));
+  return std::nullopt;
+}
+
+std::optional<Error> wrong_with(const Model& model, Claims&, const DropService& change) {
+  if (model.find(change.id) != nullptr) return std::nullopt;
+  return error(ErrorCode::failed_precondition, "service id {}: there is none", change.id);
+}
+
+std::optional<Error> wrong_with(const Model& model, Claims& claims, const PutBackend& change) {
+  const Backend& backend = change.backend;
+  const auto refuse = [&](const std::string& why) {
+    return error(ErrorCode::failed_precondition, "backend {} (id {}): {}",
+                 format_endpoint(backend.endpoint), backend.id, why);
+  };
+  const Service* service = model.find(change.service);
+  if (service == nullptr) return refuse(fmt::format("there is no service id {}", change.service));
+  const auto old = std::ranges::lower_bound(service->backends, backend.id, {}, &Backend::id);
+  if (old != service->backends.end() && old->id == backend.id) {
+    if (old->endpoint == backend.endpoint && old->slot == backend.slot) return std::nullopt;
+    return refuse(fmt::format("is backend {} here", format_endpoint(old->endpoint)));
+  }
+  if (backend.id < model.next_backend_id() || !claims.ids.insert(backend.id).second)
+    return refuse("its id has been used");
+  if (backend.slot >= model.limits().backend_count)
+    return refuse(fmt::format("its counter slot is {}, the node file says backends: {}",
+                              backend.slot, model.limits().backend_count));
+  if (model.uses_slot(backend.slot) || !claims.slots.insert(backend.slot).second)
+    return refuse(fmt::format("its counter slot {} is in use", backend.slot));
+  if (!claims.endpoints.insert(backend.endpoint).second) return refuse("is there twice");
+  if (service->backends.size() + claims.ids.size() > kBackendCountMax)
+    return refuse(
+        fmt::format("service {} would have more than {}", service->name, kBackendCountMax));
+  const auto known = claims.known.try_emplace(service->id, *service).first;
+  return backend_conflict(model, *service, known->second, backend.endpoint);
+}
+
+std::optional<Error> wrong_with(const Model& model, Claims&, const DropBackend& change) {
+  const Service* service = model.find(change.service);
+  if (service != nullptr &&
+      std::ranges::binary_search(service->backends, change.id, {}, &Backend::id))
+    return std::nullopt;
+  return error(ErrorCode::failed_precondition, "backend id {}: service id {} has none such",
+               change.id, change.service);
+}
+
 }  // namespace
+
+Result<Done> check_edit(const Model& model, const Edit& edit) {
+  if (edit.revision != model.revision() + 1)
+    return error(ErrorCode::failed_precondition, "expected revision {}, found {}",
+                 model.revision() + 1, edit.revision);
+  Claims claims;
+  for (const Change& change : edit.changes)
+    if (auto wrong =
+            std::visit([&](const auto& made) { return wrong_with(model, claims, made); }, change))
+      return *wrong;
+  return Done{};
+}
 
 Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t now_unix_s) {
   Service service;

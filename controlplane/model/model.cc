@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 #include <fmt/format.h>
+#include <sys/random.h>
 
 namespace rota {
 namespace {
@@ -49,6 +50,13 @@ BackendsByEndpoint::BackendsByEndpoint(const Service& service) {
 const Backend* BackendsByEndpoint::find(const AddressPort& endpoint) const {
   const auto at = std::ranges::lower_bound(sorted_, endpoint, {}, &Backend::endpoint);
   return at == sorted_.end() || (*at)->endpoint != endpoint ? nullptr : *at;
+}
+
+uint64_t draw_edit() {
+  uint64_t draw = 0;
+  while (draw == 0)
+    if (::getrandom(&draw, sizeof(draw), 0) != sizeof(draw)) draw = 0;
+  return draw;
 }
 
 ServiceTimeouts default_timeouts(Protocol protocol) {
@@ -103,8 +111,7 @@ std::optional<uint16_t> Model::free_service_id(uint64_t now_unix_s) const {
 
 std::optional<uint32_t> Model::free_slot(uint64_t now_unix_s, uint32_t least) const {
   for (uint32_t slot = least; slot < limits_.backend_count; ++slot) {
-    const bool used = slot < slot_used_.size() && slot_used_[slot];
-    if (!used && !rests(Retired::Kind::slot, slot, now_unix_s)) return slot;
+    if (!uses_slot(slot) && !rests(Retired::Kind::slot, slot, now_unix_s)) return slot;
   }
   return std::nullopt;
 }
@@ -130,7 +137,7 @@ void Model::make(const PutService& change) {
   std::vector<Backend> backends = std::move(service.backends);
   service = change.service;
   service.backends = std::move(backends);
-  service.revision = revision_;
+  service.revision = mark_.draw;
   by_name_[service.name] = service.id;
   by_vip_[{service.vip, service.protocol}] = service.id;
   retired_.erase({Retired::Kind::service, service.id});
@@ -155,7 +162,7 @@ void Model::make(const PutBackend& change) {
     service.backends.insert(at, change.backend);
     index(service, change.backend);
   }
-  service.revision = revision_;
+  service.revision = mark_.draw;
 }
 
 void Model::make(const DropBackend& change) {
@@ -164,12 +171,12 @@ void Model::make(const DropBackend& change) {
   assert(at != service.backends.end() && at->id == change.id);
   unindex(service, *at);
   service.backends.erase(at);
-  service.revision = revision_;
+  service.revision = mark_.draw;
 }
 
 void Model::apply(const Edit& edit) {
-  assert(edit.revision == revision_ + 1);
-  revision_ = edit.revision;
+  assert(edit.revision == mark_.revision + 1);
+  mark_ = edit.mark();
   for (const Change& change : edit.changes)
     std::visit([this](const auto& made) { make(made); }, change);
   for (const Retired& retired : edit.retired)
@@ -193,7 +200,7 @@ Result<Done> Model::restore(Service service) {
       return broken(fmt::format("backend {} has counter slot {}, the node file says backends: {}",
                                 format_endpoint(backend.endpoint), backend.slot,
                                 limits_.backend_count));
-    if (backend.slot < slot_used_.size() && slot_used_[backend.slot])
+    if (uses_slot(backend.slot))
       return broken(fmt::format("backend {} shares its counter slot {}",
                                 format_endpoint(backend.endpoint), backend.slot));
     if (service.mode == Mode::dnat && dnat_owner(backend.endpoint, service.protocol) != nullptr)
@@ -211,9 +218,18 @@ void Model::restore(const Retired& retired) {
   retired_[{retired.kind, retired.id}] = retired.until_unix_s;
 }
 
-void Model::restore(uint64_t revision, uint32_t next_backend_id) {
-  revision_ = revision;
+void Model::restore(const EditMark& mark, uint32_t next_backend_id, const HashKey& fallback_key) {
+  mark_ = mark;
   next_backend_id_ = std::max(next_backend_id_, next_backend_id);
+  fallback_key_ = fallback_key;
+}
+
+std::vector<Retired> Model::retired() const {
+  std::vector<Retired> all;
+  all.reserve(retired_.size());
+  for (const auto& [what, until_unix_s] : retired_)
+    all.push_back({what.first, what.second, until_unix_s});
+  return all;
 }
 
 }  // namespace rota

@@ -23,6 +23,7 @@
 
 #include "controlplane/model/text.h"
 #include "controlplane/result.h"
+#include "dataplane/core/hash.h"
 #include "dataplane/core/snapshot.h"
 
 namespace rota {
@@ -59,7 +60,7 @@ struct Service {
   ServiceTimeouts timeouts{};
   HealthCheck health;
   std::vector<Backend> backends;  // by id, ascending
-  uint64_t revision = 0;          // of the model when the service or a backend of it last changed
+  uint64_t revision = 0;          // Edit::draw of the last change of it or a backend of it
 };
 
 // RFC 5382 REQ-5 (TCP, 2 h 4 min) and RFC 4787 REQ-5 (UDP, 5 min).
@@ -97,12 +98,26 @@ struct DropBackend {
 using Change = std::variant<PutService, DropService, PutBackend, DropBackend>;
 uint16_t service_of(const Change& change);  // its id
 
+// A number that no other edit on any node has: 64 random bits, not 0.
+uint64_t draw_edit();
+
+// Names a state of a model, and with it all edits that led there: two nodes with one mark hold the
+// same. All zeros: nothing was ever edited.
+struct EditMark {
+  uint64_t revision = 0;
+  uint64_t draw = 0;
+  friend bool operator==(const EditMark&, const EditMark&) = default;
+};
+
 // Checked changes that are made together or not at all, from the plan to the database to the model.
 struct Edit {
   uint64_t revision = 0;  // of the model once it is applied
   std::string what;       // for the audit trail: `add backend 10.0.0.11:8443 to web, weight 2`
   std::vector<Change> changes;  // in this order; at least one
   std::vector<Retired> retired;
+  uint64_t draw = draw_edit();
+
+  EditMark mark() const { return {revision, draw}; }
 };
 
 // The backends of a service by endpoint, where many are looked up. Good until the model changes.
@@ -122,7 +137,10 @@ class Model {
   explicit Model(ModelLimits limits = {}) : limits_(limits) {}
 
   const ModelLimits& limits() const { return limits_; }
-  uint64_t revision() const { return revision_; }
+  uint64_t revision() const { return mark_.revision; }
+  const EditMark& mark() const { return mark_; }
+  // Secret, the same on both nodes of a pair: decides the consistent fallback.
+  const HashKey& fallback_key() const { return fallback_key_; }
   const Services& services() const { return services_; }  // by id
   size_t backend_count() const { return backend_count_; }
 
@@ -139,6 +157,9 @@ class Model {
   std::optional<uint16_t> free_service_id(uint64_t now_unix_s) const;
   std::optional<uint32_t> free_slot(uint64_t now_unix_s, uint32_t least = 0) const;
   uint32_t next_backend_id() const { return next_backend_id_; }
+  bool uses_slot(uint32_t slot) const { return slot < slot_used_.size() && slot_used_[slot]; }
+  // Ids that have rested, or rest.
+  std::vector<Retired> retired() const;
 
   // REQUIRES: planned against this very revision of the model.
   void apply(const Edit& edit);
@@ -147,7 +168,7 @@ class Model {
   // right in itself. Refuses what contradicts the rest or exceeds the limits.
   Result<Done> restore(Service service);
   void restore(const Retired& retired);
-  void restore(uint64_t revision, uint32_t next_backend_id);
+  void restore(const EditMark& mark, uint32_t next_backend_id, const HashKey& fallback_key);
 
  private:
   using EndpointProtocol = std::pair<AddressPort, Protocol>;
@@ -161,7 +182,8 @@ class Model {
   void unindex(const Service& service, const Backend& backend);
 
   ModelLimits limits_;
-  uint64_t revision_ = 0;
+  EditMark mark_;
+  HashKey fallback_key_;
   uint32_t next_backend_id_ = 1;
   size_t backend_count_ = 0;
   Services services_;
@@ -225,6 +247,10 @@ struct DeleteBackends {
   std::string service;
   std::vector<std::string> endpoints;
 };
+
+// What another node edited in the very same model: does it fit into this node's limits, and does it
+// contradict nothing?
+Result<Done> check_edit(const Model& model, const Edit& edit);
 
 Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t now_unix_s);
 Result<Edit> set_service(const Model& model, const SetService& wish);

@@ -5,8 +5,10 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <sqlite3.h>
 #include <utility>
@@ -15,12 +17,14 @@ namespace rota {
 namespace {
 
 constexpr int kApplicationId = 0x61746f72;  // "rota"
-constexpr int kSchemaVersion = 1;
-constexpr int64_t kNextHopMax = 1 << 24;  // a larger number can only be damage
-constexpr int kBusyTimeout_ms = 2000;     // a predecessor may still be on its way out
+constexpr int64_t kNextHopMax = 1 << 24;    // a larger number can only be damage
+constexpr int kBusyTimeout_ms = 2000;       // a predecessor may still be on its way out
 constexpr int64_t kAuditEntriesMax = 10'000;
 
-constexpr char kSchema[] = R"(
+// Step n makes version n of the schema from version n - 1; a new database takes all of them. To
+// change the schema, append a step.
+constexpr const char* kSchemaSteps[] = {
+    R"(
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE services (
   id INTEGER PRIMARY KEY,
@@ -75,7 +79,18 @@ CREATE TABLE audit (
   revision INTEGER NOT NULL,
   what TEXT NOT NULL
 ) STRICT;
-)";
+)",
+    // Marks of edits, for a peer; what was edited before them is one edit of its own.
+    R"(
+ALTER TABLE audit ADD COLUMN draw INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX audit_by_revision ON audit (revision);
+INSERT INTO meta SELECT 'draw', random() FROM meta WHERE key = 'revision';
+UPDATE audit SET draw = (SELECT value FROM meta WHERE key = 'draw')
+  WHERE revision = (SELECT value FROM meta WHERE key = 'revision');
+INSERT INTO meta VALUES ('fallback_key_low', random()), ('fallback_key_high', random());
+)",
+};
+constexpr int64_t kSchemaVersion = std::size(kSchemaSteps);
 
 // What went wrong while rows were read or written; turned into an Error at the Store's border.
 struct Broken {
@@ -335,23 +350,26 @@ int64_t pragma(Database& database, const char* name) {
   return query.step() ? query.integer(0) : 0;
 }
 
+// REQUIRES: version 0 is an empty database.
 template <typename Database>
-void create_schema(Database& database) {
+void complete_schema(Database& database, int64_t version) {
+  if (version >= kSchemaVersion) return;
   database.transaction([&] {
-    database.run(kSchema);
+    for (; version < kSchemaVersion; ++version) database.run(kSchemaSteps[version]);
     database.run(fmt::format("PRAGMA application_id = {}", kApplicationId).c_str());
     database.run(fmt::format("PRAGMA user_version = {}", kSchemaVersion).c_str());
   });
 }
 
 template <typename Database>
-void check_file(Database& database) {
+void check_file(Database& database, bool fresh) {
+  if (fresh) return;
   const int64_t application = pragma(database, "application_id");
   if (application != kApplicationId)
     refuse(fmt::format("belongs to another program: expected application id {:#x}, found {:#x}",
                        kApplicationId, application));
   const int64_t version = pragma(database, "user_version");
-  if (version != kSchemaVersion)
+  if (version < 1 || version > kSchemaVersion)
     refuse(fmt::format("has schema version {}, this program knows {}{}", version, kSchemaVersion,
                        version > kSchemaVersion ? ": it was written by a newer rotad" : ""));
   Statement check(database, "PRAGMA quick_check(1)");
@@ -458,10 +476,10 @@ Backend backend_of(Statement& row) {
 template <typename Database>
 Model read_model(Database& database, const ModelLimits& limits) {
   std::map<uint16_t, Service> services;
-  const uint64_t revision = get_meta(database, "revision");
+  const EditMark mark{get_meta(database, "revision"), get_meta(database, "draw")};
   for (Statement rows(database, "SELECT * FROM services"); rows.step();) {
     Service service = service_of(rows);
-    service.revision = revision;
+    service.revision = mark.draw;
     services[service.id] = std::move(service);
   }
   for (Statement rows(database, "SELECT * FROM backends ORDER BY id"); rows.step();) {
@@ -476,9 +494,60 @@ Model read_model(Database& database, const ModelLimits& limits) {
     model.restore(Retired{
         static_cast<Retired::Kind>(narrow<uint8_t>("kind", rows.integer(0), 1, 2)),
         narrow<uint32_t>("retired id", rows.integer(1)), static_cast<uint64_t>(rows.integer(2))});
-  model.restore(revision,
-                narrow<uint32_t>("next backend id", word(get_meta(database, "next_backend_id"))));
+  model.restore(
+      mark, narrow<uint32_t>("next backend id", word(get_meta(database, "next_backend_id"))),
+      {{get_meta(database, "fallback_key_low"), get_meta(database, "fallback_key_high")}});
   return model;
+}
+
+// ---- The model's history ----
+
+template <typename Database>
+void set_mark(Database& database, const EditMark& mark) {
+  set_meta(database, "revision", mark.revision);
+  set_meta(database, "draw", mark.draw);
+}
+
+template <typename Database>
+void write(Database& database, const AuditEntry& entry) {
+  Statement(database, "INSERT INTO audit (unix_ms, revision, what, draw) VALUES (?, ?, ?, ?)")
+      .execute(word(entry.unix_ms), word(entry.revision), entry.what, word(entry.draw));
+  Statement(database, "DELETE FROM audit WHERE sequence <= last_insert_rowid() - ?")
+      .execute(kAuditEntriesMax);
+}
+
+AuditEntry audit_entry_of(Statement& row) {
+  return {static_cast<uint64_t>(row.integer(0)), static_cast<uint64_t>(row.integer(1)), row.text(2),
+          static_cast<uint64_t>(row.integer(3))};
+}
+
+template <typename Database>
+void write_retired(Database& database, const std::vector<Retired>& all) {
+  Statement retire(database, "INSERT OR REPLACE INTO retired VALUES (?, ?, ?)");
+  for (const Retired& retired : all)
+    retire.execute(static_cast<int64_t>(retired.kind), retired.id, word(retired.until_unix_s));
+}
+
+// Services, backends and what rests. What is known of the health of backends that stay is kept.
+template <typename Database>
+void write_model(Database& database, const Model& model) {
+  database.run(
+      "CREATE TEMP TABLE kept AS SELECT backends.endpoint, health.* FROM health "
+      "JOIN backends ON backends.id = health.backend;"
+      "DELETE FROM services; DELETE FROM retired; DELETE FROM meta WHERE key = 'next_backend_id'");
+  for (const auto& [id, service] : model.services()) {
+    write(database, PutService{service});
+    for (const Backend& backend : service.backends) write(database, PutBackend{id, backend});
+  }
+  write_retired(database, model.retired());
+  set_meta(database, "next_backend_id", model.next_backend_id());
+  set_meta(database, "fallback_key_low", model.fallback_key().words[0]);
+  set_meta(database, "fallback_key_high", model.fallback_key().words[1]);
+  database.run(
+      "INSERT INTO health SELECT kept.backend, kept.state, kept.reason, kept.since_unix_s FROM "
+      "kept "
+      "JOIN backends ON backends.id = kept.backend AND backends.endpoint = kept.endpoint;"
+      "DROP TABLE kept");
 }
 
 }  // namespace
@@ -497,13 +566,13 @@ Result<Store> Store::open(const std::string& path) {
     database->run("PRAGMA journal_mode = WAL");
     database->run("PRAGMA synchronous = FULL");
     database->run("PRAGMA foreign_keys = ON");
-    bool fresh = true;
-    {
+    bool fresh = pragma(*database, "application_id") == 0;
+    if (fresh) {
       Statement tables(*database, "SELECT 1 FROM sqlite_schema LIMIT 1");
       fresh = !tables.step();
     }
-    if (fresh && pragma(*database, "application_id") == 0) create_schema(*database);
-    check_file(*database);
+    check_file(*database, fresh);
+    complete_schema(*database, pragma(*database, "user_version"));
     return Store(std::move(database));
   } catch (const Broken& broken) {
     return Error{broken.code, fmt::format("state database {}: {}", path, broken.why)};
@@ -549,14 +618,9 @@ Result<Done> Store::commit(const Edit& edit, uint64_t now_unix_ms) {
     database_->transaction([&] {
       for (const Change& change : edit.changes)
         std::visit([&](const auto& made) { write(*database_, made); }, change);
-      Statement retire(*database_, "INSERT OR REPLACE INTO retired VALUES (?, ?, ?)");
-      for (const Retired& retired : edit.retired)
-        retire.execute(static_cast<int64_t>(retired.kind), retired.id, word(retired.until_unix_s));
-      set_meta(*database_, "revision", edit.revision);
-      Statement(*database_, "INSERT INTO audit (unix_ms, revision, what) VALUES (?, ?, ?)")
-          .execute(word(now_unix_ms), word(edit.revision), edit.what);
-      Statement(*database_, "DELETE FROM audit WHERE sequence <= last_insert_rowid() - ?")
-          .execute(kAuditEntriesMax);
+      write_retired(*database_, edit.retired);
+      set_mark(*database_, edit.mark());
+      write(*database_, AuditEntry{now_unix_ms, edit.revision, edit.what, edit.draw});
     });
     return Done{};
   });
@@ -606,13 +670,50 @@ Result<Done> Store::save(const std::vector<KeptHealth>& changed) {
 Result<std::vector<AuditEntry>> Store::audit(uint32_t limit) {
   return database_->guarded([&] {
     std::vector<AuditEntry> entries;
-    Statement rows(*database_,
-                   "SELECT unix_ms, revision, what FROM audit ORDER BY sequence DESC LIMIT ?");
+    Statement rows(
+        *database_,
+        "SELECT unix_ms, revision, what, draw FROM audit ORDER BY sequence DESC LIMIT ?");
     rows.bind_all(limit);
-    while (rows.step())
-      entries.push_back({static_cast<uint64_t>(rows.integer(0)),
-                         static_cast<uint64_t>(rows.integer(1)), rows.text(2)});
+    while (rows.step()) entries.push_back(audit_entry_of(rows));
     return entries;
+  });
+}
+
+Result<bool> Store::knows(const EditMark& mark) {
+  return database_->guarded([&] {
+    if (mark == EditMark{}) return true;
+    if (mark.draw == 0) return false;
+    Statement rows(*database_, "SELECT 1 FROM audit WHERE revision = ? AND draw = ?");
+    rows.bind_all(word(mark.revision), word(mark.draw));
+    return rows.step();
+  });
+}
+
+Result<std::vector<AuditEntry>> Store::history(uint64_t after_revision) {
+  return database_->guarded([&] {
+    std::vector<AuditEntry> entries;
+    Statement rows(
+        *database_,
+        "SELECT unix_ms, revision, what, draw FROM audit WHERE revision > ? AND draw <> 0 "
+        "ORDER BY sequence");
+    rows.bind_all(word(after_revision));
+    while (rows.step()) entries.push_back(audit_entry_of(rows));
+    return entries;
+  });
+}
+
+Result<Model> Store::replace(const Model& wanted, const std::vector<AuditEntry>& history, bool anew,
+                             const ModelLimits& limits) {
+  return database_->guarded([&] {
+    std::optional<Model> model;
+    database_->transaction([&] {
+      write_model(*database_, wanted);
+      set_mark(*database_, wanted.mark());
+      if (anew) database_->run("UPDATE audit SET draw = 0");
+      for (const AuditEntry& entry : history) write(*database_, entry);
+      model = read_model(*database_, limits);
+    });
+    return std::move(*model);
   });
 }
 

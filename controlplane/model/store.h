@@ -33,6 +33,9 @@ struct AuditEntry {
   uint64_t unix_ms = 0;
   uint64_t revision = 0;
   std::string what;
+  uint64_t draw = 0;  // 0: the edit is not of the model's history, or older than draws are
+
+  EditMark mark() const { return {revision, draw}; }
 };
 
 class Store {
@@ -57,6 +60,18 @@ class Store {
 
   // The newest entries of the audit trail, newest first.
   Result<std::vector<AuditEntry>> audit(uint32_t limit);
+
+  // Whether the model, as it is or was once, had this mark; as far back as the audit trail goes,
+  // and at the very beginning.
+  Result<bool> knows(const EditMark& mark);
+  // The edits since a revision, oldest first; all that are known for 0.
+  Result<std::vector<AuditEntry>> history(uint64_t after_revision);
+
+  // The model becomes another one: all of it, or nothing is changed. `history` are the edits that
+  // led there, oldest first, since one that knows() or, if `anew`, all there are: those made here
+  // stay in the audit trail, and are of no history any more.
+  Result<Model> replace(const Model& wanted, const std::vector<AuditEntry>& history, bool anew,
+                        const ModelLimits& limits);
 
  private:
   class Database;
