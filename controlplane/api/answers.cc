@@ -186,6 +186,7 @@ void answer(const Reconciler& reconciler, const Service& service, api::Service& 
   message.set_protocol(std::string(name_of(service.protocol)));
   message.set_mode(std::string(name_of(service.mode)));
   message.set_scheduler(std::string(name_of(service.scheduler)));
+  message.set_sync(std::string(name_of(service.sync)));
   fill_timeouts(service.timeouts, *message.mutable_timeouts());
   fill_health(service.health, *message.mutable_health());
   for (const Backend& backend : service.backends)

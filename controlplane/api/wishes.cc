@@ -52,6 +52,7 @@ AddService wish_of(const api::AddServiceRequest& request) {
   wish.protocol = request.protocol();
   wish.mode = request.mode();
   wish.scheduler = request.scheduler();
+  wish.sync = request.sync();
   wish.timeouts = timeouts_of(request.timeouts());
   wish.health = health_of(request.health());
   return wish;
@@ -61,6 +62,7 @@ SetService wish_of(const api::SetServiceRequest& request) {
   SetService wish;
   wish.name = request.name();
   if (request.has_scheduler()) wish.scheduler = request.scheduler();
+  if (request.has_sync()) wish.sync = request.sync();
   wish.timeouts = timeouts_of(request.timeouts());
   wish.health = health_of(request.health());
   return wish;

@@ -133,6 +133,8 @@ class Grower {
   void grow_policy(CLI::App& app) {
     constexpr uint64_t kHour_ms = 3'600'000;
     choice(app, "--scheduler", to_.scheduler, "rr|maglev", "who is next (default rr)");
+    choice(app, "--sync", to_.sync, "off|async|strict",
+           "the peer holds its flows: no, soon, before a client can see them (default async)");
     value(app, "--established-timeout", to_.established_timeout, "S",
           "idle time until an established flow is forgotten", seconds(1, 32000));
     value(app, "--closing-timeout", to_.closing_timeout, "S", "the same for a closing flow",

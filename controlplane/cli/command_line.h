@@ -34,6 +34,7 @@ struct Arguments {
   std::string protocol;
   std::string mode;
   std::string scheduler;
+  std::string sync;
   std::string established_timeout;
   std::string closing_timeout;
   std::string unproven_timeout;

@@ -138,6 +138,7 @@ void add_service(const Arguments& arguments, Session& session) {
   request.set_protocol(vip.protocol);
   request.set_mode(arguments.mode);
   request.set_scheduler(arguments.scheduler);
+  request.set_sync(arguments.sync);
   if (any_timeout(arguments)) *request.mutable_timeouts() = timeouts_of(arguments);
   if (any_check(arguments)) {
     request.mutable_health()->set_enabled(true);
@@ -148,13 +149,16 @@ void add_service(const Arguments& arguments, Session& session) {
 }
 
 void set_service(const Arguments& arguments, Session& session) {
-  if (arguments.scheduler.empty() && !any_timeout(arguments) && !any_check(arguments))
-    throw Failure(ExitCode::wrong_usage,
-                  "expected something to change (--scheduler, a timeout, --check), got nothing\n"
-                  "try: rota service set --help");
+  if (arguments.scheduler.empty() && arguments.sync.empty() && !any_timeout(arguments) &&
+      !any_check(arguments))
+    throw Failure(
+        ExitCode::wrong_usage,
+        "expected something to change (--scheduler, --sync, a timeout, --check), got nothing\n"
+        "try: rota service set --help");
   api::SetServiceRequest request;
   request.set_name(arguments.service);
   if (!arguments.scheduler.empty()) request.set_scheduler(arguments.scheduler);
+  if (!arguments.sync.empty()) request.set_sync(arguments.sync);
   if (any_timeout(arguments)) *request.mutable_timeouts() = timeouts_of(arguments);
   if (any_check(arguments)) apply_check(arguments, *request.mutable_health());
   const api::Service service = session.call(&Stub::SetService, request);

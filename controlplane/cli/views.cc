@@ -181,12 +181,14 @@ std::string view_services(const api::ServiceList& list, const View& view) {
                {"VIP"},
                {"MODE"},
                {"SCHEDULER"},
+               {"SYNC"},
                {"UP", Align::right},
                {"FLOWS", Align::right},
                {"TICKETS", Align::right}}};
   for (const auto& service : list.services())
     table.add({service.name(), service.vip() + "/" + service.protocol(), service.mode(),
-               service.scheduler(), up_cell(service), flows_of(service), service.tickets()});
+               service.scheduler(), service.sync(), up_cell(service), flows_of(service),
+               service.tickets()});
   return table.take(view.coloured);
 }
 
@@ -203,6 +205,7 @@ std::string view_service(const api::Service& service, const View& view) {
   facts.add("vip", service.vip() + "/" + service.protocol());
   facts.add("mode", service.mode());
   facts.add("scheduler", scheduler_text(service));
+  facts.add("sync", service.sync());
   facts.add("timeouts", fmt::format("established {}, closing {}, unproven {}",
                                     seconds_or_default(service.timeouts().established_s()),
                                     seconds_or_default(service.timeouts().closing_s()),

@@ -56,6 +56,7 @@ void fill_head(SnapshotService& head, const Service& service,
   head.protocol = service.protocol;
   head.mode = service.mode;
   head.scheduler = service.scheduler;
+  head.sync = service.sync;
   head.address = service.vip.address;
   head.port = Be16::from_host(service.vip.port);
   head.timeouts = service.timeouts;

@@ -285,6 +285,8 @@ Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t no
   if (!mode) return mode.error();
   const auto scheduler = parse_scheduler(wish.scheduler.empty() ? "rr" : wish.scheduler);
   if (!scheduler) return scheduler.error();
+  const auto sync = parse_sync(wish.sync.empty() ? "async" : wish.sync);
+  if (!sync) return sync.error();
   const auto timeouts = changed(default_timeouts(*protocol), wish.timeouts);
   if (!timeouts) return timeouts.error();
   const auto health = changed(HealthCheck{.enabled = *protocol == Protocol::tcp}, wish.health);
@@ -295,6 +297,7 @@ Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t no
   service.protocol = *protocol;
   service.mode = *mode;
   service.scheduler = *scheduler;
+  service.sync = *sync;
   service.timeouts = *timeouts;
   service.health = *health;
 
@@ -310,9 +313,10 @@ Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t no
         "left; the node file says services: {}",
         service.name, model.limits().service_count);
   service.id = *id;
-  std::string what = fmt::format("add service {} at {}/{}, mode {}, scheduler {}", service.name,
-                                 format_endpoint(service.vip), name_of(service.protocol),
-                                 name_of(service.mode), name_of(service.scheduler));
+  std::string what =
+      fmt::format("add service {} at {}/{}, mode {}, scheduler {}, sync {}", service.name,
+                  format_endpoint(service.vip), name_of(service.protocol), name_of(service.mode),
+                  name_of(service.scheduler), name_of(service.sync));
   return make_edit(model, std::move(what), PutService{std::move(service)});
 }
 
@@ -323,6 +327,8 @@ Result<Edit> set_service(const Model& model, const SetService& wish) {
   const auto scheduler =
       wish.scheduler ? parse_scheduler(*wish.scheduler) : Result<Scheduler>(old.scheduler);
   if (!scheduler) return scheduler.error();
+  const auto sync = wish.sync ? parse_sync(*wish.sync) : Result<Sync>(old.sync);
+  if (!sync) return sync.error();
   const auto timeouts = changed(old.timeouts, wish.timeouts);
   if (!timeouts) return timeouts.error();
   const auto health = changed(old.health, wish.health);
@@ -331,13 +337,15 @@ Result<Edit> set_service(const Model& model, const SetService& wish) {
   Service service = old;
   service.backends.clear();
   service.scheduler = *scheduler;
+  service.sync = *sync;
   service.timeouts = *timeouts;
   service.health = *health;
   std::string what = fmt::format(
-      "set service {}: scheduler {}, timeouts {} {} {} s, health {} {} ms, timeout {} ms, rise {}, "
+      "set service {}: scheduler {}, sync {}, timeouts {} {} {} s, health {} {} ms, timeout {} ms, "
+      "rise {}, "
       "fall {}",
-      service.name, name_of(service.scheduler), service.timeouts.established_s,
-      service.timeouts.closing_s, service.timeouts.unproven_s,
+      service.name, name_of(service.scheduler), name_of(service.sync),
+      service.timeouts.established_s, service.timeouts.closing_s, service.timeouts.unproven_s,
       service.health.enabled ? "every" : "off, every", service.health.interval_ms,
       service.health.timeout_ms, service.health.rise, service.health.fall);
   return make_edit(model, std::move(what), PutService{std::move(service)});

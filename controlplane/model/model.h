@@ -57,6 +57,7 @@ struct Service {
   Protocol protocol = Protocol::tcp;
   Mode mode = Mode::dnat;
   Scheduler scheduler = Scheduler::round_robin;
+  Sync sync = Sync::async;
   ServiceTimeouts timeouts{};
   HealthCheck health;
   std::vector<Backend> backends;  // by id, ascending
@@ -216,6 +217,7 @@ struct AddService {
   std::string protocol;
   std::string mode;       // empty: dnat
   std::string scheduler;  // empty: rr
+  std::string sync;       // empty: async
   TimeoutsChange timeouts;
   HealthChange health;
 };
@@ -223,6 +225,7 @@ struct AddService {
 struct SetService {
   std::string name;
   std::optional<std::string> scheduler;
+  std::optional<std::string> sync;
   TimeoutsChange timeouts;
   HealthChange health;
 };

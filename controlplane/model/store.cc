@@ -89,6 +89,9 @@ UPDATE audit SET draw = (SELECT value FROM meta WHERE key = 'draw')
   WHERE revision = (SELECT value FROM meta WHERE key = 'revision');
 INSERT INTO meta VALUES ('fallback_key_low', random()), ('fallback_key_high', random());
 )",
+    R"(
+ALTER TABLE services ADD COLUMN sync TEXT NOT NULL DEFAULT 'async';
+)",
 };
 constexpr int64_t kSchemaVersion = std::size(kSchemaSteps);
 
@@ -395,19 +398,21 @@ template <typename Database>
 void write(Database& database, const PutService& change) {
   const Service& service = change.service;
   Statement(database,
-            "INSERT INTO services VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO services VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET name = excluded.name, vip = excluded.vip, "
             "protocol = excluded.protocol, mode = excluded.mode, scheduler = excluded.scheduler, "
             "established_s = excluded.established_s, closing_s = excluded.closing_s, "
             "unproven_s = excluded.unproven_s, health_enabled = excluded.health_enabled, "
             "health_interval_ms = excluded.health_interval_ms, "
             "health_timeout_ms = excluded.health_timeout_ms, "
-            "health_rise = excluded.health_rise, health_fall = excluded.health_fall")
+            "health_rise = excluded.health_rise, health_fall = excluded.health_fall, "
+            "sync = excluded.sync")
       .execute(service.id, service.name, format_endpoint(service.vip), name_of(service.protocol),
                name_of(service.mode), name_of(service.scheduler), service.timeouts.established_s,
                service.timeouts.closing_s, service.timeouts.unproven_s,
                int64_t{service.health.enabled}, service.health.interval_ms,
-               service.health.timeout_ms, service.health.rise, service.health.fall);
+               service.health.timeout_ms, service.health.rise, service.health.fall,
+               name_of(service.sync));
   Statement(database, "DELETE FROM retired WHERE kind = ? AND id = ?")
       .execute(static_cast<int64_t>(Retired::Kind::service), service.id);
 }
@@ -461,6 +466,7 @@ Service service_of(Statement& row) {
       narrow<uint32_t>("health timeout", row.integer(column++), 10, health.interval_ms);
   health.rise = narrow<uint32_t>("health rise", row.integer(column++), 1, 100);
   health.fall = narrow<uint32_t>("health fall", row.integer(column++), 1, 100);
+  service.sync = good(parse_sync(row.text(column++)));
   return service;
 }
 

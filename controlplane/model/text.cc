@@ -23,6 +23,8 @@ constexpr Word<Protocol> kProtocols[] = {{"tcp", Protocol::tcp}, {"udp", Protoco
 constexpr Word<Mode> kModes[] = {{"dnat", Mode::dnat}, {"dsr", Mode::dsr}};
 constexpr Word<Scheduler> kSchedulers[] = {{"rr", Scheduler::round_robin},
                                            {"maglev", Scheduler::maglev}};
+constexpr Word<Sync> kSyncs[] = {
+    {"off", Sync::off}, {"async", Sync::async}, {"strict", Sync::strict}};
 constexpr Word<BackendState> kStates[] = {{"up", BackendState::up},
                                           {"down", BackendState::down},
                                           {"draining", BackendState::draining},
@@ -170,6 +172,8 @@ Result<Scheduler> parse_scheduler(std::string_view text) {
   return parse_word("scheduler", text, kSchedulers);
 }
 
+Result<Sync> parse_sync(std::string_view text) { return parse_word("sync", text, kSyncs); }
+
 std::string format_address(const Address& address) {
   char text[INET6_ADDRSTRLEN] = {};
   if (address.is_ipv4())
@@ -188,6 +192,7 @@ std::string format_endpoint(const AddressPort& endpoint) {
 std::string_view name_of(Protocol protocol) { return word_of(protocol, kProtocols); }
 std::string_view name_of(Mode mode) { return word_of(mode, kModes); }
 std::string_view name_of(Scheduler scheduler) { return word_of(scheduler, kSchedulers); }
+std::string_view name_of(Sync sync) { return word_of(sync, kSyncs); }
 std::string_view name_of(BackendState state) { return word_of(state, kStates); }
 
 }  // namespace rota

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Text forms of what operators write and read: endpoints 203.0.113.10:443 and [2001:db8::1]:443,
-// names, and the words for protocol, mode, scheduler and state. parse_*() take the name of the
-// argument (`what`) for their errors: `VIP "1.2.3.4": expected ADDRESS:PORT, as in ...`.
+// names, and the words for protocol, mode, scheduler, sync and state. parse_*() take the name of
+// the argument (`what`) for their errors: `VIP "1.2.3.4": expected ADDRESS:PORT, as in ...`.
 #pragma once
 
 #include <compare>
@@ -37,12 +37,14 @@ Result<std::string> parse_name(std::string_view what, std::string_view text);
 Result<Protocol> parse_protocol(std::string_view text);    // tcp, udp
 Result<Mode> parse_mode(std::string_view text);            // dnat, dsr
 Result<Scheduler> parse_scheduler(std::string_view text);  // rr, maglev
+Result<Sync> parse_sync(std::string_view text);            // off, async, strict
 
 std::string format_address(const Address& address);        // 10.0.0.1, 2001:db8::1
 std::string format_endpoint(const AddressPort& endpoint);  // 10.0.0.1:80, [2001:db8::1]:80
 std::string_view name_of(Protocol protocol);
 std::string_view name_of(Mode mode);
 std::string_view name_of(Scheduler scheduler);
+std::string_view name_of(Sync sync);
 std::string_view name_of(BackendState state);
 
 }  // namespace rota

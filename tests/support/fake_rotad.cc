@@ -20,6 +20,7 @@ constexpr const char* kServices = R"pb(
     protocol: "tcp"
     mode: "dnat"
     scheduler: "rr"
+    sync: "strict"
     timeouts { established_s: 900 closing_s: 10 unproven_s: 30 }
     health { enabled: true interval_ms: 2000 timeout_ms: 1000 rise: 2 fall: 3 }
     turns: 5
@@ -63,6 +64,7 @@ constexpr const char* kServices = R"pb(
     protocol: "udp"
     mode: "dsr"
     scheduler: "maglev"
+    sync: "async"
     backends {
       endpoint: "[2001:db8::11]:53"
       id: 4

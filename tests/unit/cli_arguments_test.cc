@@ -46,6 +46,8 @@ constexpr Wrong kWrong[] = {
      "--mode \"nat\": expected one of dnat, dsr"},
     {"service add web 203.0.113.10:443/tcp --scheduler random",
      "--scheduler \"random\": expected one of rr, maglev"},
+    {"service add web 203.0.113.10:443/tcp --sync often",
+     "--sync \"often\": expected one of off, async, strict"},
     {"service add web 203.0.113.10:443/tcp --established-timeout 0",
      "--established-timeout \"0\": expected whole seconds, 1..32000"},
     {"service add web 203.0.113.10:443/tcp --closing-timeout 500ms",
@@ -159,6 +161,8 @@ TEST_F(Rota, ServiceSetNamesOnlyWhatChanges) {
   EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" health { enabled: false }");
   run("service set web --scheduler maglev");
   EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" scheduler: \"maglev\"");
+  run("service set web --sync strict");
+  EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" sync: \"strict\"");
 }
 
 TEST_F(Rota, BackendCommandsSendTheirOneChange) {

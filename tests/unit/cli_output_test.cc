@@ -26,10 +26,11 @@ class RotaOutput : public testing::Test {
 };
 
 TEST_F(RotaOutput, ServiceListIsATable) {
-  EXPECT_EQ(text("service list"),
-            R"(SERVICE  VIP                   MODE  SCHEDULER   UP  FLOWS               TICKETS
-web      203.0.113.10:443/tcp  dnat  rr         1/3   1207  18446744073709551615
-dns6     [2001:db8::1]:53/udp  dsr   maglev     1/2      3                     0
+  EXPECT_EQ(
+      text("service list"),
+      R"(SERVICE  VIP                   MODE  SCHEDULER  SYNC     UP  FLOWS               TICKETS
+web      203.0.113.10:443/tcp  dnat  rr         strict  1/3   1207  18446744073709551615
+dns6     [2001:db8::1]:53/udp  dsr   maglev     async   1/2      3                     0
 )");
 }
 
@@ -51,6 +52,7 @@ TEST_F(RotaOutput, ServiceShowTellsPolicyAndBackends) {
 vip        203.0.113.10:443/tcp
 mode       dnat
 scheduler  rr, 5 turns a round, 18446744073709551615 tickets drawn
+sync       strict
 timeouts   established 900s, closing 10s, unproven 30s
 check      tcp connect every 2s, timeout 1s, up after 2, down after 3
 backends   1 of 3 up, 1207 flows

@@ -102,6 +102,7 @@ TEST(Model, AServiceGetsDefaultsForWhatWasNotSaid) {
   EXPECT_EQ(service->id, 1);
   EXPECT_EQ(service->mode, Mode::dnat);
   EXPECT_EQ(service->scheduler, Scheduler::round_robin);
+  EXPECT_EQ(service->sync, Sync::async);
   EXPECT_EQ(service->timeouts.established_s, 7440);
   EXPECT_EQ(service->timeouts.closing_s, 10);
   EXPECT_TRUE(service->health.enabled);
@@ -134,6 +135,8 @@ TEST(Model, WrongServicesAreRefusedAndChangeNothing) {
                  "protocol \"sctp\": expected one of tcp, udp");
   expect_refused(add([](auto& wish) { wish.mode = "nat"; }), invalid,
                  "mode \"nat\": expected one of dnat, dsr");
+  expect_refused(add([](auto& wish) { wish.sync = "often"; }), invalid,
+                 "sync \"often\": expected one of off, async, strict");
   expect_refused(add([](auto& wish) { wish.scheduler = "wlc"; }), invalid,
                  "scheduler \"wlc\": expected one of rr, maglev");
   expect_refused(add([](auto& wish) { wish.timeouts.established_s = 40000; }), invalid,

@@ -63,6 +63,7 @@ void fill(Store& store, Model& model, void (*commit)(Store&, Model&, const Resul
                       .vip = "203.0.113.10:443",
                       .protocol = "tcp",
                       .scheduler = "maglev",
+                      .sync = "strict",
                       .timeouts = {.established_s = 100},
                       .health = HealthChange{true, 500, 200, 1, 1}},
                      kNow_s));
@@ -86,11 +87,11 @@ std::string describe(const Model& model) {
   std::string text =
       fmt::format("revision {}, next id {}\n", model.revision(), model.next_backend_id());
   for (const auto& [id, s] : model.services()) {
-    text += fmt::format("{} {} {} {} {} {} {}/{}/{} {} {} {} {} {}\n", id, s.name,
+    text += fmt::format("{} {} {} {} {} {} {} {}/{}/{} {} {} {} {} {}\n", id, s.name,
                         format_endpoint(s.vip), name_of(s.protocol), name_of(s.mode),
-                        name_of(s.scheduler), s.timeouts.established_s, s.timeouts.closing_s,
-                        s.timeouts.unproven_s, s.health.enabled, s.health.interval_ms,
-                        s.health.timeout_ms, s.health.rise, s.health.fall);
+                        name_of(s.scheduler), name_of(s.sync), s.timeouts.established_s,
+                        s.timeouts.closing_s, s.timeouts.unproven_s, s.health.enabled,
+                        s.health.interval_ms, s.health.timeout_ms, s.health.rise, s.health.fall);
     for (const Backend& b : s.backends)
       text += fmt::format("  {} {} {} {} {} {}\n", b.id, b.slot, format_endpoint(b.endpoint),
                           b.weight, name_of(b.admin), b.changed_unix_s);
@@ -252,18 +253,19 @@ TEST_F(StoreTest, ADatabaseOfTheFirstSchemaIsBroughtUpToDate) {
   {
     Store store = open();
     fill(store, model, commit);
+    commit(store, model, set_service(model, {.name = "web", .sync = "async"}));
   }
   run_sql(
       "DROP INDEX audit_by_revision; ALTER TABLE audit DROP COLUMN draw;"
       "DELETE FROM meta WHERE key LIKE 'fallback_key%' OR key = 'draw';"
-      "PRAGMA user_version = 1");
+      "ALTER TABLE services DROP COLUMN sync; PRAGMA user_version = 1");
   EditMark mark;
   {
     Store store = open();
     const Model loaded = load(store);
     EXPECT_EQ(describe(loaded), describe(model));
     mark = loaded.mark();
-    EXPECT_EQ(mark.revision, 6u);
+    EXPECT_EQ(mark.revision, 7u);
     EXPECT_NE(mark.draw, 0u);
     EXPECT_TRUE(store.knows(mark).value());
     EXPECT_NE(loaded.fallback_key(), HashKey{});
