@@ -387,7 +387,8 @@ class Compilation {
   void compile_root() {
     CompileChanges& changes = result_.changes;
     changes.state.empty = changes.state.turns.empty() && changes.state.next_hops.empty();
-    if (first_ || !changes.services.empty() || changes.endpoints || changes.routes) {
+    if (first_ || !changes.services.empty() || changes.endpoints || changes.routes ||
+        result_.root->as<SnapshotRoot>().fallback_key != model_.fallback_key()) {
       const SharedBlob contents = build_root();
       const bool same = contents->digest == cache_.contents && cache_.generation != 0 &&
                         cache_.generation >= facts_.generation_in_force;
@@ -416,6 +417,7 @@ class Compilation {
     blob.head().endpoints = result_.endpoints->digest;
     blob.head().routes = result_.routes->digest;
     blob.head().services = refs;
+    blob.head().fallback_key = model_.fallback_key();
     return blob.finish();
   }
 
