@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <utility>
 
+#include "controlplane/peer/desired_codec.h"
 #include "controlplane/vips/vip_placer.h"
 
 namespace rota {
@@ -55,7 +56,9 @@ Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store
       steering_(node),
       health_(loop, facts_.health, [this] { reconcile_soon(); }),
       timer_(loop),
-      retry_timer_(loop) {}
+      retry_timer_(loop) {
+  if (node_.peer) pair_.emplace(loop, node_, static_cast<DesiredOwner&>(*this));
+}
 
 Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, const NodeFile& node) {
   auto store = Store::open(node.state_dir + "/state.db");
@@ -84,6 +87,7 @@ void Reconciler::start() {
   spdlog::info("{} services with {} backends at revision {}", model_.services().size(),
                model_.backend_count(), model_.revision());
   link_.start();
+  if (pair_) pair_->start();
   if (!link_.getting_acquainted()) return begin();
   timer_.expires_after(kAcquaintanceTimeout);
   timer_.async_wait([this](const asio::error_code& error) {
@@ -133,13 +137,70 @@ Result<Done> Reconciler::edit(const Plan& plan) {
   const auto edit = plan(model_, now_ms / 1000);
   if (!edit) return edit.error();
   if (auto done = store_.commit(*edit, now_ms); !done) return done;
-  model_.apply(*edit);
-  spdlog::info("revision {}: {}", edit->revision, edit->what);
-  for (const Change& change : edit->changes) {
+  const EditMark base = model_.mark();
+  apply(*edit);
+  if (pair_) pair_->desired().edited(message_of(*edit, base, now_ms));
+  return Done{};
+}
+
+void Reconciler::apply(const Edit& edit) {
+  model_.apply(edit);
+  spdlog::info("revision {}: {}", edit.revision, edit.what);
+  for (const Change& change : edit.changes) {
     services_edited_.insert(service_of(change));
     vips_stale_ = vips_stale_ || std::holds_alternative<PutService>(change) ||
                   std::holds_alternative<DropService>(change);
   }
+  reconcile_soon();
+}
+
+bool Reconciler::knows(const EditMark& mark) {
+  const auto known = store_.knows(mark);
+  if (!known) spdlog::error("desired state: {}", known.error().message);
+  return known && *known;
+}
+
+Result<peer::DesiredState> Reconciler::state_for(const EditMark& base, bool forced) {
+  const auto history = store_.history(forced ? 0 : base.revision);
+  if (!history) return history.error();
+  peer::DesiredState message = message_of(model_, base, *history);
+  message.set_forced(forced);
+  return message;
+}
+
+Result<Done> Reconciler::take(const peer::DesiredEdit& message) {
+  const auto edit = edit_of(message);
+  if (!edit) return edit.error();
+  if (auto done = check_edit(model_, *edit); !done) return done;
+  if (auto done = store_.commit(*edit, message.edit().unix_ms()); !done) return done;
+  apply(*edit);
+  return Done{};
+}
+
+Result<Done> Reconciler::take(const peer::DesiredState& message) {
+  const auto wanted = model_of(message);
+  if (!wanted) return wanted.error();
+  auto model = store_.replace(*wanted, history_of(message), message.forced(), model_.limits());
+  if (!model) return model.error();
+  std::map<uint32_t, uint16_t> owners;
+  for (const auto& [id, service] : model->services()) {
+    services_edited_.insert(id);
+    for (const Backend& backend : service.backends) owners[backend.id] = id;
+  }
+  // A backend's id may mean another one in a state that was forced upon us: the old one is let go
+  // before the new one is checked.
+  for (const auto& [id, service] : model_.services()) {
+    services_edited_.insert(id);
+    if (std::ranges::any_of(service.backends, [&, owner = id](const Backend& backend) {
+          const auto found = owners.find(backend.id);
+          return found != owners.end() && found->second != owner;
+        }))
+      health_.check(id, nullptr);
+  }
+  model_ = std::move(*model);
+  spdlog::info("revision {}: {} services with {} backends, as the peer has them", model_.revision(),
+               model_.services().size(), model_.backend_count());
+  vips_stale_ = true;
   reconcile_soon();
   return Done{};
 }

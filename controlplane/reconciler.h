@@ -27,13 +27,14 @@
 #include "controlplane/link/dataplane_link.h"
 #include "controlplane/model/store.h"
 #include "controlplane/neighbours/kernel_mirror.h"
+#include "controlplane/pair.h"
 #include "controlplane/port_steering.h"
 #include "controlplane/pulse/intent_file.h"
 #include "dataplane/host/node_file.h"
 
 namespace rota {
 
-class Reconciler {
+class Reconciler : private DesiredOwner {
  public:
   // Opens the store and the kernel's tables. Nothing is changed before start().
   static Result<std::unique_ptr<Reconciler>> open(asio::io_context& loop, const NodeFile& node);
@@ -53,6 +54,9 @@ class Reconciler {
   const Compiled& compiled() const { return compiled_; }
   const DataplaneLink& link() const { return link_; }
   const PortSteering& steering() const { return steering_; }
+  // nullptr: the node file names no peer.
+  Pair* pair() { return pair_ ? &*pair_ : nullptr; }
+  const Pair* pair() const { return pair_ ? &*pair_ : nullptr; }
   double compile_ms() const { return compile_ms_; }
   // The services' addresses, each once.
   std::vector<Address> vips() const;
@@ -70,6 +74,14 @@ class Reconciler {
 
   Reconciler(asio::io_context& loop, const NodeFile& node, Store store, Model model,
              CompileState state);
+
+  // The desired state, as the pair keeps it the same on both nodes.
+  EditMark mark() const override { return model_.mark(); }
+  bool knows(const EditMark& mark) override;
+  Result<peer::DesiredState> state_for(const EditMark& base, bool forced) override;
+  Result<Done> take(const peer::DesiredEdit& message) override;
+  Result<Done> take(const peer::DesiredState& message) override;
+  void apply(const Edit& edit);
 
   void dataplane_changed();
   void kernel_changed();
@@ -105,6 +117,7 @@ class Reconciler {
   PortSteering steering_;
   std::optional<IntentFile> intent_;  // on a pair
   BackendHealth health_;
+  std::optional<Pair> pair_;
 
   asio::steady_timer timer_;
   asio::steady_timer retry_timer_;

@@ -198,6 +198,22 @@ void answer(const Reconciler& reconciler, const Service& service, api::Service& 
     message.set_tickets(tickets->next);
 }
 
+void answer_peer(const Reconciler& reconciler, api::Peer& message) {
+  const Pair& pair = *reconciler.pair();
+  const DesiredSync& desired = pair.desired();
+  message.set_node(pair.other().node);
+  message.set_address(pair.other().address);
+  message.set_connected(pair.channel().connected());
+  message.set_absent(pair.channel().absence());
+  message.set_since_unix_s(pair.channel().since_unix_s());
+  message.set_version(pair.greeting().version());
+  message.set_desired(name_of(desired.relation()));
+  message.set_revision_here(reconciler.model().revision());
+  if (desired.peer_mark()) message.set_revision_there(desired.peer_mark()->revision);
+  message.set_refused_here(desired.refused_here());
+  message.set_refused_there(desired.refused_there());
+}
+
 void answer_status(const Reconciler& reconciler, api::Status& message) {
   const DataplaneLink& link = reconciler.link();
   message.set_node(reconciler.node().node);
@@ -221,6 +237,7 @@ void answer_status(const Reconciler& reconciler, api::Status& message) {
   message.set_backends_up(up);
   fill_idle_services(reconciler, message);
   for (const std::string& trouble : reconciler.troubles()) message.add_troubles(trouble);
+  if (reconciler.pair() != nullptr) answer_peer(reconciler, *message.mutable_peer());
 }
 
 void answer_stats(const Reconciler& reconciler, const Service* only, api::Stats& message) {

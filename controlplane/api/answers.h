@@ -16,6 +16,9 @@ void answer(const Reconciler& reconciler, const Service& service, const Backend&
 // All but uptime and version, which the caller knows.
 void answer_status(const Reconciler& reconciler, api::Status& message);
 
+// REQUIRES: there is one.
+void answer_peer(const Reconciler& reconciler, api::Peer& message);
+
 // `only`: this service, or nullptr for all.
 void answer_stats(const Reconciler& reconciler, const Service* only, api::Stats& message);
 

@@ -169,7 +169,33 @@ class ApiServer::Handlers final : public api::Rota::Service {
     });
   }
 
+  grpc::Status GetPeer(grpc::ServerContext*, const api::PeerRequest*,
+                       api::Peer* response) override {
+    return on_loop([&] {
+      if (reconciler_.pair() != nullptr) answer_peer(reconciler_, *response);
+      return grpc::Status::OK;
+    });
+  }
+
+  grpc::Status ResolvePeer(grpc::ServerContext*, const api::ResolvePeerRequest* request,
+                           api::Done*) override {
+    return on_loop([&] {
+      const auto done = resolve_peer(request->keep());
+      return done ? grpc::Status::OK : status_of(done.error());
+    });
+  }
+
  private:
+  Result<Done> resolve_peer(const std::string& keep) {
+    if (keep != "here" && keep != "there")
+      return Error{ErrorCode::invalid_argument,
+                   fmt::format("keep \"{}\": expected one of here, there", keep)};
+    if (reconciler_.pair() == nullptr)
+      return Error{ErrorCode::failed_precondition, "the node file names no peer"};
+    return reconciler_.pair()->desired().resolve(keep == "here" ? DesiredSync::Keep::here
+                                                                : DesiredSync::Keep::there);
+  }
+
   // What is read shows every edit that was acknowledged before.
   template <typename Work>
   auto read(Work work) -> decltype(work()) {

@@ -56,6 +56,7 @@ class Grower {
     grow_backend();
     grow_views();
     grow_ha();
+    grow_peer();
     grow_rest();
   }
 
@@ -215,6 +216,24 @@ class Grower {
          rota::cli::resume);
     leaf(app, "keepalived", "Print keepalived's configuration", rota::cli::print_keepalived);
     leaf(app, "bird", "Print BIRD's configuration", rota::cli::print_bird);
+  }
+
+  void grow_peer() {
+    CLI::App& app = branch(root_, "peer", "The other node of a pair");
+    leaf(app, "status", "Is the peer connected, and is the desired state the same there?",
+         rota::cli::show_peer);
+    CLI::App& resolve = leaf(app, "resolve", "Choose between two desired states that diverged",
+                             rota::cli::resolve_peer);
+    choice(resolve, "--keep", to_.keep, "here|there",
+           "whose services and backends stay; the other's edits since they diverged are given up")
+        .required();
+    CLI::App& init = leaf(app, "init", "Make the certificates of a new pair", rota::cli::init_peer);
+    value(init, "--nodes", to_.nodes, "NAME,NAME", "names of both nodes, as in their node files",
+          check_pair)
+        .required();
+    value(init, "--out", to_.directory, "PATH", "directory to write to; made if it is not there",
+          nullptr)
+        .required();
   }
 
   void grow_rest() {

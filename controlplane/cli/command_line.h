@@ -48,6 +48,9 @@ struct Arguments {
   std::string watch;  // seconds between two pictures
   std::string count;  // pictures until the end
   std::string shell;
+  std::string keep;
+  std::string nodes;
+  std::string directory;
   bool syn = false;
   bool verbose = false;
 

@@ -33,6 +33,10 @@ void resume(const Arguments&, Session&);
 void print_keepalived(const Arguments&, Session&);
 void print_bird(const Arguments&, Session&);
 
+void show_peer(const Arguments&, Session&);
+void resolve_peer(const Arguments&, Session&);
+void init_peer(const Arguments&, Session&);
+
 void print_completion(const Arguments&, Session&);
 void print_version(const Arguments&, Session&);
 

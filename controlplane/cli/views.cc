@@ -99,6 +99,22 @@ std::string idle_text(const api::Status& status) {
                      more);
 }
 
+// Empty: the pair's desired state is as it should be, or nothing is known of it.
+std::string desired_complaint(const api::Peer& peer) {
+  if (peer.desired() == "diverged")
+    return fmt::format(
+        "the desired state has diverged from that of {} (revision {} here, {} there): choose one "
+        "by "
+        "rota peer resolve",
+        peer.node(), peer.revision_here(), peer.revision_there());
+  if (!peer.refused_here().empty())
+    return fmt::format("the desired state of {} is not taken here: {}", peer.node(),
+                       peer.refused_here());
+  if (!peer.refused_there().empty())
+    return fmt::format("{} does not take the desired state: {}", peer.node(), peer.refused_there());
+  return "";
+}
+
 // What an operator has to know first.
 std::vector<std::string> complaints(const api::Status& status) {
   std::vector<std::string> wrong;
@@ -122,6 +138,13 @@ std::vector<std::string> complaints(const api::Status& status) {
     if (dataplane.connected() && !worker.alive())
       wrong.push_back(fmt::format("worker {} makes no progress", worker.index()));
   if (!status.idle_services().empty()) wrong.push_back(idle_text(status));
+  if (status.has_peer()) {
+    if (!status.peer().connected())
+      wrong.push_back(fmt::format("the peer {} is not connected: {}", status.peer().node(),
+                                  status.peer().absent()));
+    else if (std::string complaint = desired_complaint(status.peer()); !complaint.empty())
+      wrong.push_back(std::move(complaint));
+  }
   wrong.insert(wrong.end(), status.troubles().begin(), status.troubles().end());
   return wrong;
 }
@@ -250,6 +273,28 @@ std::string view_ha(const api::Ha& ha, const View& view) {
   facts.add("handover", ha.standing_aside() ? "stands aside" : "no");
   facts.add("vips", ha.vips().empty() ? "none" : fmt::format("{}", fmt::join(ha.vips(), ", ")));
   return out + "\n" + facts.take(view);
+}
+
+std::string view_peer(const api::Peer& peer, const View& view) {
+  if (peer.node().empty()) return "this node has no peer; the node file would name it\n";
+  const uint64_t since = peer.since_unix_s();
+  const std::string time = show_duration(view.now_s > since ? view.now_s - since : 0);
+  Facts facts;
+  facts.add("peer", fmt::format("{} at {}", peer.node(), peer.address()));
+  if (peer.connected())
+    facts.add("connected",
+              {fmt::format("for {}, its rotad is {}", time, peer.version()), Colour::green});
+  else
+    facts.add("connected", {fmt::format("not for {}: {}", time, peer.absent()), Colour::red});
+  const bool same = peer.desired() == "in sync";
+  facts.add("desired state", {peer.desired(), same ? Colour::green : Colour::yellow});
+  facts.add(
+      "revision",
+      fmt::format("{} here, {} there", peer.revision_here(),
+                  peer.version().empty() ? "not known" : std::to_string(peer.revision_there())));
+  if (const std::string complaint = desired_complaint(peer); !complaint.empty())
+    facts.add("trouble", {complaint, Colour::red});
+  return facts.take(view);
 }
 
 std::string view_explanation(const api::Explanation& explanation, const View& view) {

@@ -24,6 +24,7 @@ std::string view_service(const api::Service& service, const View& view);
 std::string view_status(const api::Status& status, const View& view);
 // First line: the role, and whether the node may have traffic.
 std::string view_ha(const api::Ha& ha, const View& view);
+std::string view_peer(const api::Peer& peer, const View& view);
 std::string view_explanation(const api::Explanation& explanation, const View& view);
 
 // Totals since the dataplane started; with `before`, rates per second, and latency, since then.

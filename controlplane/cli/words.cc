@@ -93,6 +93,19 @@ std::string check_duration(std::string_view what, std::string_view text, uint64_
       fmt::format("a time, {}..{}, as in 500ms or 2s", show_ms(least_ms), show_ms(most_ms)));
 }
 
+std::string check_pair(std::string_view what, std::string_view text) {
+  const size_t comma = std::min(text.find(','), text.size());
+  if (comma == text.size() || text.find(',', comma + 1) != std::string_view::npos)
+    return expected(what, text, "two names with a comma between them, as in lb1,lb2");
+  const auto names = pair_of(text);
+  for (const std::string& name : names) {
+    if (std::string wrong = check_name(what, name); !wrong.empty()) return wrong;
+    if (name.size() > 32 || name.starts_with('.') || name == "ca")
+      return expected(what, name, "a node's name: at most 32 letters, not ca");
+  }
+  return names[0] == names[1] ? expected(what, text, "two different names") : "";
+}
+
 std::string check_choice(std::string_view what, std::string_view text, std::string_view choices) {
   std::string listed;
   for (size_t start = 0; start <= choices.size();) {
@@ -115,6 +128,11 @@ bool is_ipv6_endpoint(std::string_view text) { return text.starts_with('['); }
 Vip vip_of(std::string_view text) {
   const size_t slash = text.rfind('/');
   return {std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+}
+
+std::array<std::string, 2> pair_of(std::string_view text) {
+  const size_t comma = text.find(',');
+  return {std::string(text.substr(0, comma)), std::string(text.substr(comma + 1))};
 }
 
 std::string show_ms(uint64_t ms) {

@@ -9,6 +9,7 @@
 // came, what was expected.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@ std::string check_seconds(std::string_view what, std::string_view text, uint64_t
                           uint64_t most_s);
 std::string check_duration(std::string_view what, std::string_view text, uint64_t least_ms,
                            uint64_t most_ms);
+std::string check_pair(std::string_view what, std::string_view text);  // NAME,NAME
 // `choices` as in "dnat|dsr".
 std::string check_choice(std::string_view what, std::string_view text, std::string_view choices);
 
@@ -38,6 +40,7 @@ struct Vip {
   std::string protocol;
 };
 Vip vip_of(std::string_view text);
+std::array<std::string, 2> pair_of(std::string_view text);
 
 // "500ms", "2s", "1h": exact, in the largest unit that is.
 std::string show_ms(uint64_t ms);

@@ -344,6 +344,16 @@ grpc::Status FakeRotad::GetEngineConfiguration(Context*,
   return refusal;
 }
 
+grpc::Status FakeRotad::GetPeer(Context*, const api::PeerRequest*, api::Peer* answer) {
+  *answer = peer;
+  return refusal;
+}
+
+grpc::Status FakeRotad::ResolvePeer(Context*, const api::ResolvePeerRequest* request, api::Done*) {
+  resolved = *request;
+  return refusal;
+}
+
 void fill_with_example(FakeRotad& rotad) {
   read(kServices, rotad.services);
   read(kStatus, rotad.status);

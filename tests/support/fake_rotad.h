@@ -31,6 +31,7 @@ class FakeRotad final : public api::Rota::Service {
   std::vector<api::Flow> flows;
   api::Explanation explanation;
   api::Ha ha;
+  api::Peer peer;
   grpc::Status refusal;  // of every call, unless ok
 
   // The last request of each kind.
@@ -42,6 +43,7 @@ class FakeRotad final : public api::Rota::Service {
   api::ExplainRequest asked_explanation;
   std::optional<bool> asked_aside;
   std::string asked_engine;
+  api::ResolvePeerRequest resolved;
   std::string deleted;
 
  private:
@@ -63,6 +65,8 @@ class FakeRotad final : public api::Rota::Service {
   grpc::Status SetHandover(Context*, const api::HandoverRequest*, api::Ha*) override;
   grpc::Status GetEngineConfiguration(Context*, const api::EngineConfigurationRequest*,
                                       api::EngineConfiguration*) override;
+  grpc::Status GetPeer(Context*, const api::PeerRequest*, api::Peer*) override;
+  grpc::Status ResolvePeer(Context*, const api::ResolvePeerRequest*, api::Done*) override;
 
   std::string directory_;
   size_t stats_given_ = 0;

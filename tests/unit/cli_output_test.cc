@@ -153,6 +153,44 @@ TEST_F(RotaOutput, StatusSaysWhyTheDataplaneIsNotConnected) {
                                  "speaks link version 2, this rotad speaks 1\n"));
 }
 
+TEST_F(RotaOutput, PeerStatusTellsConnectionAndRevisions) {
+  EXPECT_EQ(text("peer status"), "this node has no peer; the node file would name it\n");
+  rotad.peer.set_node("lb2");
+  rotad.peer.set_address("192.0.2.2:7946");
+  rotad.peer.set_connected(true);
+  rotad.peer.set_since_unix_s(kFakeNowSeconds - 65);
+  rotad.peer.set_version("0.1.0");
+  rotad.peer.set_desired("in sync");
+  rotad.peer.set_revision_here(12);
+  rotad.peer.set_revision_there(12);
+  EXPECT_EQ(text("peer status"), R"(peer           lb2 at 192.0.2.2:7946
+connected      for 1m05s, its rotad is 0.1.0
+desired state  in sync
+revision       12 here, 12 there
+)");
+  rotad.peer.set_desired("diverged");
+  rotad.peer.set_revision_there(11);
+  EXPECT_NE(
+      text("peer status")
+          .find("trouble        the desired state has diverged from that of lb2 (revision 12 here, "
+                "11 there): choose one by rota peer resolve\n"),
+      std::string::npos);
+  rotad.peer.set_connected(false);
+  rotad.peer.set_desired("unknown");
+  rotad.peer.set_absent("192.0.2.2:7946: no answer");
+  EXPECT_NE(text("peer status").find("connected      not for 1m05s: 192.0.2.2:7946: no answer\n"),
+            std::string::npos);
+  *rotad.status.mutable_peer() = rotad.peer;
+  EXPECT_TRUE(text("status").starts_with(
+      "not healthy: the peer lb2 is not connected: 192.0.2.2:7946: no answer\n"));
+}
+
+TEST_F(RotaOutput, PeerResolveSaysWhoseStateStays) {
+  EXPECT_EQ(text("peer resolve --keep there"),
+            "the desired state there stays, and is on its way: see rota peer status\n");
+  EXPECT_EQ(rotad.resolved.keep(), "there");
+}
+
 TEST_F(RotaOutput, StatsShowWhatIsNotZero) {
   EXPECT_EQ(
       text("stats"),
