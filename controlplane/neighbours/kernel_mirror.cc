@@ -52,6 +52,21 @@ T* as(nl_object* object) {
   return reinterpret_cast<T*>(object);
 }
 
+// A unicast route to the hosts of a network that one interface reaches itself.
+bool is_on_link(const RouteFact& route) {
+  return route.type == RouteFact::Type::unicast && route.hops.size() == 1 && !route.hops[0].gateway;
+}
+
+bool contains(const RouteFact& route, const Address& host) {
+  const bool ipv4 = route.prefix.is_ipv4();
+  if (host.is_ipv4() != ipv4) return false;
+  const size_t bits = route.length + (ipv4 ? 96u : 0u);
+  for (size_t i = 0; i < bits / 8; ++i)
+    if (host.bytes[i] != route.prefix.bytes[i]) return false;
+  const auto mask = static_cast<uint8_t>(0xff00 >> bits % 8);
+  return bits % 8 == 0 || ((host.bytes[bits / 8] ^ route.prefix.bytes[bits / 8]) & mask) == 0;
+}
+
 }  // namespace
 
 KernelMirror::KernelMirror(asio::io_context& loop, std::function<void()> changed)
@@ -284,6 +299,8 @@ Result<Done> KernelMirror::read_routes() {
     if (auto route = route_fact(as<rtnl_route>(object))) found.push_back(std::move(*route));
   });
   if (std::exchange(routes_, std::move(found)) != routes_) facts_changed_ = true;
+  on_link_.clear();
+  std::ranges::copy_if(routes_, std::back_inserter(on_link_), is_on_link);
   return Done{};
 }
 
@@ -338,6 +355,16 @@ void KernelMirror::want(std::span<const WantedNeighbour> wanted) {
   discard_answers();
 }
 
+void KernelMirror::meet(const Address& host) {
+  for (const RouteFact& route : on_link_) {
+    if (!contains(route, host)) continue;
+    const NeighbourKey key = key_of(route.hops[0].ifindex, host);
+    if (met_.size() >= kMetMax || neighbours_.contains(key) || !met_.insert(key).second) continue;
+    ask_for(key, true);
+    discard_answers();
+  }
+}
+
 void KernelMirror::ask_again_later() {
   if (unsettled_.empty() || std::exchange(ask_pending_, true)) return;
   ask_timer_.expires_after(kAskInterval);
@@ -360,7 +387,7 @@ void KernelMirror::discard_answers() {
 // NTF_USE makes any kernel resolve now; NTF_EXT_MANAGED makes a new one keep at it, and without it
 // an existing neighbour is no longer kept. Either takes the MAC away from a permanent neighbour,
 // which there is nothing to ask about.
-void KernelMirror::ask_for(const NeighbourKey& key) {
+void KernelMirror::ask_for(const NeighbourKey& key, bool create) {
   const auto known = neighbours_.find(key);
   if (known != neighbours_.end() && known->second.permanent) return;
   const auto& [ifindex, bytes] = key;
@@ -371,8 +398,8 @@ void KernelMirror::ask_for(const NeighbourKey& key) {
   header.ndm_state = NUD_NONE;
   header.ndm_flags = NTF_USE;
   const bool wanted = wanted_.contains(key);
-  const int create = wanted || doubted_.contains(key) ? NLM_F_CREATE : 0;
-  const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWNEIGH, create | NLM_F_REPLACE));
+  const int flags = create || wanted || doubted_.contains(key) ? NLM_F_CREATE : 0;
+  const NetlinkMessage message(nlmsg_alloc_simple(RTM_NEWNEIGH, flags | NLM_F_REPLACE));
   if (!message) return;
   nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);
   if (address.is_ipv4())

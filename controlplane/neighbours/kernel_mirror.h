@@ -54,7 +54,13 @@ class KernelMirror {
   // asked for again every second. Permanent ones are left as they are.
   void want(std::span<const WantedNeighbour> wanted);
 
+  // The kernel is asked for a host that may need answers soon, once, if it is on-link and not
+  // known. At most kMetMax hosts. Cost: a look at each on-link route.
+  void meet(const Address& host);
+
  private:
+  static constexpr size_t kMetMax = 4096;  // as many as a kernel keeps at all (gc_thresh3)
+
   using NeighbourKey = std::pair<uint32_t, std::array<uint8_t, 16>>;  // ifindex, address
   using Clock = std::chrono::steady_clock;
   struct Doubt {
@@ -82,7 +88,7 @@ class KernelMirror {
   Result<Done> read_routes();
   Result<Done> read_neighbours();
   void ask_again_later();
-  void ask_for(const NeighbourKey& key);
+  void ask_for(const NeighbourKey& key, bool create = false);
   void discard_answers();
 
   std::function<void()> changed_;
@@ -102,8 +108,10 @@ class KernelMirror {
   std::map<uint32_t, LinkFact> links_;
   std::vector<HostAddress> addresses_;
   std::vector<RouteFact> routes_;
+  std::vector<RouteFact> on_link_;  // of routes_
   std::map<NeighbourKey, NeighbourState> neighbours_;
   std::set<NeighbourKey> wanted_;
+  std::set<NeighbourKey> met_;
   std::set<NeighbourKey> unsettled_;       // part of wanted_
   std::map<NeighbourKey, Doubt> doubted_;  // of neighbours_, valid
   Clock::time_point doubts_settled_{};     // last

@@ -164,7 +164,9 @@ bool FlowReceiver::carry_out(const Step& step) {
 bool FlowReceiver::deliver(const FlowUpdate& update) {
   if (flows_ == nullptr) return true;
   const auto owner = flows_->owner_of(update);
-  return !owner || flows_->channels[*owner]->heard.put({&update, 1}) == 1;
+  if (!owner) return true;
+  if (flows_->on_record && update.kind == UpdateKind::record) flows_->on_record(update);
+  return flows_->channels[*owner]->heard.put({&update, 1}) == 1;
 }
 
 void FlowReceiver::confirm(uint32_t worker, uint64_t position) {

@@ -24,6 +24,8 @@ struct LocalFlows {
   std::function<std::optional<uint32_t>(const FlowUpdate&)> owner_of;
   // Whether the peer is to hold a service's flows.
   std::function<bool(uint16_t service)> is_synced;
+  // Told of each record that comes in; may be empty.
+  std::function<void(const FlowUpdate&)> on_record;
 };
 
 }  // namespace rota::peer
