@@ -33,6 +33,7 @@ FlowPair::FlowPair(asio::io_context& loop, const Compiled& compiled, uint64_t ep
     const SnapshotService* service = find_service(id);
     return service != nullptr && service->sync != Sync::off;
   };
+  flows_.on_record = [this](const FlowUpdate& update) { wires_.meet(update.client); };
   mirror();
 }
 
@@ -54,11 +55,11 @@ void FlowPair::set_dataplane(std::shared_ptr<const DataplaneMemory> memory, uint
   pump();
 }
 
-void FlowPair::set_active(bool active) {
-  if (active == active_) return;
-  active_ = active;
-  if (active) sync_.take_over();
-  wires_.turns_changed();
+void FlowPair::set_role(Role role) {
+  if (role == role_) return;
+  role_ = role;
+  if (role == Role::active) sync_.take_over();
+  wires_.changed();
 }
 
 void FlowPair::connected() {
@@ -81,12 +82,17 @@ bool FlowPair::receive(const peer::Message& message) {
 }
 
 const std::map<uint16_t, PeerTurns>& FlowPair::peer_turns() const {
-  return active_ ? kNoTurns : turns_.peer_turns();
+  return role_ == Role::standby ? turns_.peer_turns() : kNoTurns;
 }
 
 bool FlowPair::may_serve() const {
   if (held_once_) return true;
   return !sync_.is_connected() && Clock::now() - alone_since_ >= kAloneTimeout;
+}
+
+bool FlowPair::is_protected() const {
+  const peer::FlowSender& sender = sync_.sender();
+  return sync_.is_connected() && sender.is_telling() && !sender.is_in_bulk();
 }
 
 const SnapshotService* FlowPair::find_service(uint16_t id) const {
@@ -157,10 +163,10 @@ void FlowPair::mirror() {
   const ReadTickets read = [this](uint16_t service) {
     return memory_ ? memory_->read_tickets(service) : std::nullopt;
   };
-  if (active_) {
+  if (role_ == Role::active) {
     if (sync_.is_connected()) turns_.tell(compiled_.turns, read);
-  } else {
-    if (turns_.take_change()) wires_.turns_changed();
+  } else if (role_ == Role::standby) {
+    if (turns_.take_change()) wires_.changed();
     LinkTickets tickets{.count = 0, .of = {}};
     for (const TicketMark& mark : turns_.take_marks(compiled_.turns, read)) {
       tickets.of[tickets.count++] = mark;
@@ -170,6 +176,7 @@ void FlowPair::mirror() {
     if (tickets.count > 0) wires_.raise_tickets(tickets);
   }
   note_lag();
+  if (std::exchange(could_serve_, may_serve()) != could_serve_) wires_.changed();
   mirror_timer_.expires_after(kMirrorInterval);
   mirror_timer_.async_wait([this](const asio::error_code& error) {
     if (!error) mirror();

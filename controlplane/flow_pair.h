@@ -30,7 +30,8 @@ class FlowPair final : public PeerParty {
     peer::Send send;                                        // to the peer
     std::function<size_t()> queued_bytes;                   // of what was sent so
     std::function<void(const LinkTickets&)> raise_tickets;  // of the dataplane
-    std::function<void()> turns_changed;                    // peer_turns() are others now
+    std::function<void(const Address& client)> meet;        // of a flow that comes in
+    std::function<void()> changed;                          // peer_turns() or may_serve()
     peer::PeerSync::SaveEpoch save_epoch;
   };
   // `compiled` is what is in force, or soon will be: it decides whose a flow is, which services
@@ -39,8 +40,9 @@ class FlowPair final : public PeerParty {
 
   // What the dataplane shares, when it is met or met again.
   void set_dataplane(std::shared_ptr<const DataplaneMemory> memory, uint64_t incarnation);
-  // Whether traffic comes here. Becoming so is a takeover.
-  void set_active(bool active);
+  // Who has the traffic: the peer, this node (becoming so is a takeover), or both.
+  enum class Role { standby, active, sharing };
+  void set_role(Role role);
 
   void connected() override;
   void lost() override;
@@ -53,7 +55,8 @@ class FlowPair final : public PeerParty {
   // Whether this node can take over without losing what a peer knows: it has held the peer's table,
   // or has met no peer for kAloneTimeout.
   bool may_serve() const;
-  bool is_active() const { return active_; }
+  // Whether the peer could take over now without losing what this node knows.
+  bool is_protected() const;
   const peer::PeerSync& sync() const { return sync_; }
   // How long the peer has had updates to confirm, without a moment when it had none.
   std::chrono::milliseconds lag_time() const;
@@ -85,7 +88,8 @@ class FlowPair final : public PeerParty {
   asio::steady_timer mirror_timer_;
   std::optional<asio::posix::stream_descriptor> wakes_;
   bool pump_pending_ = false;
-  bool active_ = false;
+  Role role_ = Role::standby;
+  bool could_serve_ = false;
   bool held_once_ = false;
   Clock::time_point alone_since_ = Clock::now();
   std::optional<Clock::time_point> lag_since_;

@@ -44,7 +44,7 @@ void Reconciler::reconcile() {
 }
 
 Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store, Model model,
-                       CompileState state)
+                       CompileState state, uint64_t epoch)
     : node_(node),
       store_(std::move(store)),
       model_(std::move(model)),
@@ -57,7 +57,19 @@ Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store
       health_(loop, facts_.health, [this] { reconcile_soon(); }),
       timer_(loop),
       retry_timer_(loop) {
-  if (node_.peer) pair_.emplace(loop, node_, static_cast<DesiredOwner&>(*this));
+  if (!node_.peer) return;
+  pair_.emplace(loop, node_, static_cast<DesiredOwner&>(*this));
+  flow_pair_.emplace(loop, compiled_, epoch, flow_wires());
+  pair_->add(*flow_pair_);
+}
+
+FlowPair::Wires Reconciler::flow_wires() {
+  return {.send = [this](peer::Message message) { pair_->channel().send(std::move(message)); },
+          .queued_bytes = [this] { return pair_->channel().queued_bytes(); },
+          .raise_tickets = [this](const LinkTickets& tickets) { link_.raise_tickets(tickets); },
+          .meet = [this](const Address& client) { mirror_.meet(client); },
+          .changed = [this] { reconcile_soon(); },
+          .save_epoch = [this](uint64_t to) { noted("saving the epoch", store_.save_epoch(to)); }};
 }
 
 Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, const NodeFile& node) {
@@ -69,8 +81,10 @@ Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, con
   if (!state) return state.error();
   const auto health = store->load_health();
   if (!health) return health.error();
+  const auto epoch = store->load_epoch();
+  if (!epoch) return epoch.error();
   std::unique_ptr<Reconciler> made(
-      new Reconciler(loop, node, std::move(*store), std::move(*model), std::move(*state)));
+      new Reconciler(loop, node, std::move(*store), std::move(*model), std::move(*state), *epoch));
   made->health_.remember(*health);
   if (node.is_paired()) {
     auto intent = IntentFile::open(node.intent_file());
@@ -216,6 +230,24 @@ void Reconciler::observe() {
   const auto told = ports_agree_ ? std::span(link_.ports()) : std::span<const LinkPort>();
   facts_.ports = port_facts(node_.ports, told, find_link());
   if (std::exchange(kernel_stale_, false)) mirror_.fill(facts_);
+  if (flow_pair_) observe_peer();
+}
+
+void Reconciler::observe_peer() {
+  flow_pair_->set_dataplane(link_.connected() ? link_.memory() : nullptr,
+                            link_.hello().incarnation);
+  flow_pair_->set_role(role());
+  facts_.peer_turns = flow_pair_->peer_turns();
+}
+
+// By VRRP whoever has the VIPs has the traffic; else both nodes may have some.
+FlowPair::Role Reconciler::role() const {
+  if (!std::holds_alternative<VrrpSettings>(node_.ha)) return FlowPair::Role::sharing;
+  for (const auto& [id, service] : model_.services())
+    if (std::ranges::find(facts_.host_addresses, service.vip.address, &HostAddress::address) !=
+        facts_.host_addresses.end())
+      return FlowPair::Role::active;
+  return FlowPair::Role::standby;
 }
 
 void Reconciler::compile_snapshot() {
@@ -289,13 +321,19 @@ void Reconciler::tell_pulse() {
   noted("telling rota-pulse", intent_->say(peer_table_held(), !model_.services().empty(), vips()));
 }
 
-// No flows come from a peer: what this node holds is all there is.
-bool Reconciler::peer_table_held() const { return true; }
+bool Reconciler::peer_table_held() const { return !flow_pair_ || flow_pair_->may_serve(); }
 
 Result<Done> Reconciler::stand_aside(bool aside) {
   if (!intent_)
     return Error{ErrorCode::failed_precondition,
                  fmt::format("{}: expected a section ha; this node has no peer", node_.path)};
+  if (aside && flow_pair_ && !flow_pair_->is_protected())
+    return Error{
+        ErrorCode::failed_precondition,
+        fmt::format("the peer {} does not hold the flows of this node{}{}: connections "
+                    "would be lost",
+                    pair_->other().node, pair_->channel().connected() ? "" : ", it is away: ",
+                    pair_->channel().absence())};
   spdlog::info("{}", aside ? "standing aside for the peer" : "no longer standing aside");
   intent_->stand_aside(aside);
   return Done{};

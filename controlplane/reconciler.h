@@ -24,6 +24,7 @@
 
 #include "controlplane/backend_health.h"
 #include "controlplane/compile/snapshot_build.h"
+#include "controlplane/flow_pair.h"
 #include "controlplane/link/dataplane_link.h"
 #include "controlplane/model/store.h"
 #include "controlplane/neighbours/kernel_mirror.h"
@@ -57,6 +58,7 @@ class Reconciler : private DesiredOwner {
   // nullptr: the node file names no peer.
   Pair* pair() { return pair_ ? &*pair_ : nullptr; }
   const Pair* pair() const { return pair_ ? &*pair_ : nullptr; }
+  const FlowPair* flow_pair() const { return flow_pair_ ? &*flow_pair_ : nullptr; }
   double compile_ms() const { return compile_ms_; }
   // The services' addresses, each once.
   std::vector<Address> vips() const;
@@ -73,7 +75,7 @@ class Reconciler : private DesiredOwner {
   using Clock = std::chrono::steady_clock;
 
   Reconciler(asio::io_context& loop, const NodeFile& node, Store store, Model model,
-             CompileState state);
+             CompileState state, uint64_t epoch);
 
   // The desired state, as the pair keeps it the same on both nodes.
   EditMark mark() const override { return model_.mark(); }
@@ -99,6 +101,9 @@ class Reconciler : private DesiredOwner {
   void publish();
   bool place_vips();
   void tell_pulse();
+  FlowPair::Wires flow_wires();
+  void observe_peer();
+  FlowPair::Role role() const;
   bool peer_table_held() const;
   void steer_out();
   void ask_for_neighbours();
@@ -118,6 +123,7 @@ class Reconciler : private DesiredOwner {
   std::optional<IntentFile> intent_;  // on a pair
   BackendHealth health_;
   std::optional<Pair> pair_;
+  std::optional<FlowPair> flow_pair_;
 
   asio::steady_timer timer_;
   asio::steady_timer retry_timer_;

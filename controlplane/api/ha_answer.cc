@@ -47,6 +47,24 @@ std::string why_not(const PulseReport& report) {
   return describe(report.readiness);
 }
 
+void answer_flow_sync(const Reconciler& reconciler, api::Ha& message) {
+  if (reconciler.flow_pair() == nullptr) return;
+  const FlowPair& pair = *reconciler.flow_pair();
+  const peer::PeerSync& sync = pair.sync();
+  message.set_epoch(sync.epoch());
+  api::Ha::FlowSync& peer = *message.mutable_peer();
+  peer.set_node(reconciler.pair()->other().node);
+  peer.set_connected(sync.is_connected());
+  peer.set_absent(reconciler.pair()->channel().absence());
+  peer.set_table_held(sync.holds_table());
+  peer.set_protected_(pair.is_protected());
+  peer.set_stale(sync.is_stale());
+  peer.set_lag_records(sync.sender().lag());
+  peer.set_lag_ms(static_cast<uint64_t>(pair.lag_time().count()));
+  peer.set_heard(sync.receiver().heard());
+  peer.set_refused(sync.receiver().refused());
+}
+
 }  // namespace
 
 void answer_ha(const Reconciler& reconciler, api::Ha& message) {
@@ -57,6 +75,7 @@ void answer_ha(const Reconciler& reconciler, api::Ha& message) {
   message.set_role(role_of(reconciler, vips));
   message.set_standing_aside(reconciler.standing_aside());
   for (const Address& vip : vips) message.add_vips(format_address(vip));
+  answer_flow_sync(reconciler, message);
   if (!node.is_paired()) return;
   const auto report = read_report(node);
   if (!report) {

@@ -257,6 +257,20 @@ std::string view_status(const api::Status& status, const View& view) {
   return out;
 }
 
+void add_flow_sync(const api::Ha& ha, Facts& facts) {
+  const auto& peer = ha.peer();
+  facts.add("epoch", fmt::format("{}", ha.epoch()));
+  facts.add("peer", peer.connected() ? peer.node()
+                                     : fmt::format("{}, away: {}", peer.node(), peer.absent()));
+  if (peer.stale())
+    facts.add("its flows", "being taken: this node was away");
+  else
+    facts.add("its flows", peer.table_held() ? "held" : "not held");
+  facts.add("our flows", peer.protected_() ? fmt::format("held by it but for {} records, {} ms",
+                                                         peer.lag_records(), peer.lag_ms())
+                                           : std::string("unprotected"));
+}
+
 std::string view_ha(const api::Ha& ha, const View& view) {
   if (ha.engine() == "none") return "alone: the node file has no section ha\n";
   const std::string role = ha.role().empty() ? "no VIPs" : ha.role();
@@ -271,6 +285,7 @@ std::string view_ha(const api::Ha& ha, const View& view) {
               show_duration(view.now_s > ha.since_unix_s() ? view.now_s - ha.since_unix_s() : 0));
   facts.add("pulse", ha.pulse_pid() == 0 ? "does not run" : fmt::format("pid {}", ha.pulse_pid()));
   facts.add("handover", ha.standing_aside() ? "stands aside" : "no");
+  if (ha.has_peer()) add_flow_sync(ha, facts);
   facts.add("vips", ha.vips().empty() ? "none" : fmt::format("{}", fmt::join(ha.vips(), ", ")));
   return out + "\n" + facts.take(view);
 }

@@ -198,6 +198,10 @@ void DataplaneLink::begin_publication() {
   send();
 }
 
+void DataplaneLink::raise_tickets(const LinkTickets& tickets) {
+  if (connected()) link_send(socket_->native_handle(), bytes_of(tickets));
+}
+
 void DataplaneLink::send() {
   int code = 0;
   while (code == 0 && under_way_ && !root_sent_)

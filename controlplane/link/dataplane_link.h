@@ -61,6 +61,9 @@ class DataplaneLink {
   // Whether a worker makes progress; known within some 300 ms.
   bool worker_alive(uint32_t worker) const;
 
+  // Sent if the dataplane is met, else forgotten. A message too many for the socket is, too.
+  void raise_tickets(const LinkTickets& tickets);
+
   // Sent now, or when a dataplane that fits is next met; not sent where it is in force already.
   void publish(Publication publication);
 

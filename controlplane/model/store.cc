@@ -673,6 +673,17 @@ Result<Done> Store::save(const std::vector<KeptHealth>& changed) {
   });
 }
 
+Result<uint64_t> Store::load_epoch() {
+  return database_->guarded([&] { return get_meta(*database_, "epoch"); });
+}
+
+Result<Done> Store::save_epoch(uint64_t epoch) {
+  return database_->guarded([&] {
+    database_->transaction([&] { set_meta(*database_, "epoch", epoch); });
+    return Done{};
+  });
+}
+
 Result<std::vector<AuditEntry>> Store::audit(uint32_t limit) {
   return database_->guarded([&] {
     std::vector<AuditEntry> entries;

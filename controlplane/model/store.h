@@ -53,10 +53,14 @@ class Store {
   Result<CompileState> load_compile_state();
   Result<std::vector<KeptHealth>> load_health();
 
+  // The epoch of the pair (peer/peer_sync.h); 0: none yet.
+  Result<uint64_t> load_epoch();
+
   // Durable when they return Done.
   Result<Done> commit(const Edit& edit, uint64_t now_unix_ms);
   Result<Done> save(const CompileStateChange& change);
   Result<Done> save(const std::vector<KeptHealth>& changed);
+  Result<Done> save_epoch(uint64_t epoch);
 
   // The newest entries of the audit trail, newest first.
   Result<std::vector<AuditEntry>> audit(uint32_t limit);
