@@ -47,7 +47,7 @@ def kill_programs(node):
 
 
 def flows(node, service):
-    return len(node.rota_json("flows", "--service", service)["flows"])
+    return len(node.rota_json("flows", "--service", service, "--limit", "0")["flows"])
 
 
 @pytest.mark.parametrize("vip", ["vip4", "vip6"])
@@ -79,8 +79,8 @@ def test_a_node_that_is_cut_off_is_replaced_and_its_peers_table_wins(lab, active
         holding.wait_messages(3 * HELD)
     finally:
         lab.mend(active)
-    wait_until(lambda: active.ha()["peer"]["table_held"], "they meet again", 30)
-    assert active.ha()["epoch"] == other.ha()["epoch"]
+    wait_until(lambda: active.ha()["peer"]["table_held"]
+               and active.ha()["epoch"] == other.ha()["epoch"], "they meet again", 30)
     holding.wait_messages(3 * HELD)
     outcome = holding.end()
     assert outcome["broken"] == [] and outcome["held"] == HELD, outcome

@@ -5,6 +5,7 @@
 from collections import Counter
 from dataclasses import dataclass
 import hashlib
+import itertools
 import json
 from pathlib import Path
 import socket
@@ -170,6 +171,7 @@ class Client(Namespace):
 
     def __init__(self, ground, label, ipv4, ipv6):
         super().__init__(ground, label)
+        self._holdings = itertools.count(1)
         self.ipv4 = ipv4
         self.ipv6 = ipv6
 
@@ -209,11 +211,11 @@ class Client(Namespace):
 
     def hold(self, address, port, count, *options):
         """Opens so many connections and keeps them talking; see Holding and sessions.py."""
-        report = self.path / "sessions.json"
-        report.unlink(missing_ok=True)
+        name = f"hold-{next(self._holdings)}"  # a log of its own
+        report = self.path / f"{name}.json"
         sources = [word for a in (self.ipv6 if ":" in address else self.ipv4)
                    for word in ("--from", a)]
-        program = self.start("hold", sys.executable, SESSIONS, "hold", address, port, "--count",
+        program = self.start(name, sys.executable, SESSIONS, "hold", address, port, "--count",
                              count, "--report", report, *sources, *options)
         return Holding(self, program, report)
 

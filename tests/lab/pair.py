@@ -172,8 +172,10 @@ class Pair(Lab):
     # ---- who serves ---------------------------------------------------------------------------
 
     def vips(self):
-        return [address for address in (self.vip4, self.vip6)
-                if address in self.nodes[0].ha()["vips"]]
+        """Those that have a service, as one of the nodes says whose rotad runs."""
+        node = next(node for node in self.nodes if node.rotad.alive())
+        known = node.ha()["vips"]
+        return [address for address in (self.vip4, self.vip6) if address in known]
 
     def holders(self):
         """The nodes that hold all VIPs in their kernel."""
