@@ -53,12 +53,6 @@ def outages(lab, trouble):
     return away
 
 
-def restart(node):
-    node.dataplane.stop()
-    node.rotad.stop()
-    node.start_rota()
-
-
 def kill_programs(node):
     node.dataplane.kill()
     node.rotad.kill()
@@ -72,9 +66,9 @@ def test_both_families_and_the_inside_gateway_are_on_one_node_with_one_mac(lab, 
     assert (active.ha()["role"], other.ha()["role"]) == ("active", "standby")
     assert active.rota("ha", "status").splitlines()[0] == "active, ready"
     with probes(lab):
-        mac = active.run("cat", "/sys/class/net/out0/address").stdout.strip()
+        mac = active.ip("-br", "link", "show", "out0").stdout.split()[2]
         for vip in (lab.vip4, lab.vip6):
-            assert mac in lab.client.ip("neighbour", "show", vip).stdout
+            assert mac in lab.router.ip("neighbour", "show", vip).stdout
 
 
 def test_nobody_moves_in_ten_seconds_of_traffic(lab, active):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Rota authors
-"""Takeover by BGP, BFD and a router that shares packets between the nodes. UDP, without flow sync."""
+"""Takeover by BGP, BFD and a router that shares packets between nodes. UDP, without flow sync."""
 
 import time
 

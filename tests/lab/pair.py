@@ -4,14 +4,12 @@
 
 By VRRP: keepalived runs beside each node, with the configuration that `rota ha keepalived` prints.
 
-    client --+                            +-- be1
-             | outside           inside   +-- be2 ...
-             +--------- lb1 ------ -------+
-             +--------- lb2 ------ -------+
-                     .2/.3    .2/.3         gateway 10.0.0.1, fd00:10::1: the active node
+    client -- router -- outside --- lb1, lb2 --- inside -- be1, be2 ...
+                              .2/.3          .2/.3
+              gateway of the backends: 10.0.0.1, fd00:10::1, the active node
 
-By BGP: BIRD runs beside each node, with the configuration that `rota ha bird` prints, and on a
-router that shares packets between the nodes (ECMP). The backends answer clients themselves (`dsr`),
+By BGP: BIRD runs beside each node, with the configuration that `rota ha bird` prints, and on the
+router, which shares packets between the nodes (ECMP). The backends answer clients themselves (`dsr`),
 past the nodes; the VIPs are in a network of their own.
 
     client -- router -- outside -- lb1, lb2 -- inside -- be1, be2 ...
@@ -216,13 +214,14 @@ class Pair(Lab):
     # ---- trouble ------------------------------------------------------------------------------
 
     def cut(self, node):
-        """Cuts all of a node's links, as a dead switch port with the lamp on would."""
-        for plug in self._plugs(node):
-            self.switch.ip("link", "set", plug, "nomaster")
+        """Cuts all of a node's links, as a dead switch port with the lamp on would.
+
+        The bridge still knows that the node is behind them: it does not flood what is for it.
+        """
+        self._set_ports(node, "disabled")
 
     def mend(self, node):
-        for plug, bridge in zip(self._plugs(node), ("outside", "inside")):
-            self.switch.ip("link", "set", plug, "master", bridge)
+        self._set_ports(node, "forwarding")
 
     def probe(self, vip, port=7):
         """Starts a probe that asks a thousand times a second, and waits for the first answers."""
@@ -230,8 +229,10 @@ class Pair(Lab):
 
     # ---- the network --------------------------------------------------------------------------
 
-    def _plugs(self, node):
-        return [f"{node.label}-{interface}" for interface in ("out0", "in0")]
+    def _set_ports(self, node, state):
+        for interface in ("out0", "in0"):
+            self.switch.run("bridge", "link", "set", "dev", f"{node.label}-{interface}",
+                            "state", state)
 
     def _ha(self, node):
         number = self.nodes.index(node)
@@ -267,20 +268,11 @@ class Pair(Lab):
         return self.nodes[0]
 
     def _make_client(self, clients):
-        if self.by == "vrrp":
-            return super()._make_client(clients)
         self.router = self._make(Namespace(self.ground, "router"))
         self._join(self.router, "eth0", "outside", f"{ROUTER4}/24", f"{ROUTER6}/64")
         self.router.sysctl("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
                            "net.ipv4.fib_multipath_hash_policy=1",
                            "net.ipv6.fib_multipath_hash_policy=1")
-        conf = _ROUTER.format(id=ROUTER4, own=ROUTER_AS)
-        for node in self.nodes:
-            for family, address in ((4, node.ipv4), (6, node.ipv6)):
-                conf += _ROUTER_PEER.format(label=node.label, family=family, address=address,
-                                            nodes=NODES_AS)
-        (self.router.path / "bird.conf").write_text(conf)
-
         client = self._make(Client(
             self.ground, "client", [f"198.51.100.{100 + i}" for i in range(clients)],
             [f"2001:db8:c::{100 + i:x}" for i in range(clients)]))
@@ -293,8 +285,18 @@ class Pair(Lab):
         for node in self.nodes:
             node.route("default", ROUTER4)
             node.route("default", ROUTER6)
-        PairNode._start_bird(self.router)
+        if self.by == "bgp":
+            self._route_by_bgp()
         return client
+
+    def _route_by_bgp(self):
+        conf = _ROUTER.format(id=ROUTER4, own=ROUTER_AS)
+        for node in self.nodes:
+            for family, address in ((4, node.ipv4), (6, node.ipv6)):
+                conf += _ROUTER_PEER.format(label=node.label, family=family, address=address,
+                                            nodes=NODES_AS)
+        (self.router.path / "bird.conf").write_text(conf)
+        PairNode._start_bird(self.router)
 
     def _make_backend(self, number, direct):
         backend = super()._make_backend(number, direct)
