@@ -76,7 +76,6 @@ void FlowPair::lost() {
 bool FlowPair::receive(const peer::Message& message) {
   if (turns_.receive(message)) return true;
   if (!sync_.receive(message, tick())) return false;
-  held_once_ = held_once_ || sync_.holds_table();
   pump();
   return true;
 }
@@ -129,6 +128,7 @@ void FlowPair::pump() {
     more = sync_.pump(tick(), kRoom);
   }
   if (more) pump_again_soon();
+  held_once_ = held_once_ || sync_.holds_table();
   note_lag();
 }
 

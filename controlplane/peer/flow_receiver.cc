@@ -52,6 +52,7 @@ void FlowReceiver::receive(const FlowHello& hello, uint64_t epoch) {
   if (complete_ && accepting_ && goes_on(hello_, hello, applied_)) {
     hello_ = hello;
     expected_ = applied_;
+    awaiting_bulk_ = false;
     return answer_hello();
   }
   hello_ = hello;
@@ -62,9 +63,8 @@ void FlowReceiver::receive(const FlowHello& hello, uint64_t epoch) {
 
 void FlowReceiver::ask_for_bulk() {
   complete_ = false;
-  applied_.clear();
-  for (const FlowHello::Worker& worker : hello_.workers()) applied_.push_back(worker.next());
-  expected_ = applied_;
+  awaiting_bulk_ = true;
+  waiting_.clear();
   answer_hello();
 }
 
@@ -82,6 +82,7 @@ void FlowReceiver::answer_hello() {
 
 void FlowReceiver::receive(const FlowUpdates& updates, uint16_t now) {
   if (accepting_) {
+    if (awaiting_bulk_) return;
     // Not what was to come next, by a fault of either side: only the whole table helps.
     if (updates.worker() >= expected_.size() || updates.position() != expected_[updates.worker()])
       return ask_for_bulk();
@@ -119,7 +120,15 @@ void FlowReceiver::receive(const FlowAnswers& answers) {
   for (FlowUpdate update; records.next(update);) deliver(update);
 }
 
+void FlowReceiver::receive(const FlowBulkBegin& begin) {
+  if (!accepting_) return;
+  awaiting_bulk_ = false;
+  applied_.assign(begin.positions().begin(), begin.positions().end());
+  expected_ = applied_;
+}
+
 void FlowReceiver::receive(const FlowBulk& bulk) {
+  if (accepting_ && awaiting_bulk_) return;  // of an earlier one
   Unpacker records(bulk.records());
   for (FlowUpdate update; records.next(update);) {
     if (accepting_) {
@@ -133,7 +142,7 @@ void FlowReceiver::receive(const FlowBulk& bulk) {
 }
 
 void FlowReceiver::receive(const FlowBulkEnd&) {
-  if (accepting_) waiting_.push_back({.completes = true});
+  if (accepting_ && !awaiting_bulk_) waiting_.push_back({.completes = true});
   pump();
 }
 

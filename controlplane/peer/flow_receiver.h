@@ -31,6 +31,7 @@ class FlowReceiver {
   void receive(const FlowHello& hello, uint64_t epoch);
   void receive(const FlowUpdates& updates, uint16_t now);
   void receive(const FlowAnswers& answers);
+  void receive(const FlowBulkBegin& begin);
   void receive(const FlowBulk& bulk);
   void receive(const FlowBulkEnd& end);
   void connection_lost();
@@ -68,6 +69,7 @@ class FlowReceiver {
   std::vector<uint64_t> applied_;   // by worker of the sender
   std::vector<uint64_t> expected_;  // position of its next update, likewise
   std::deque<Step> waiting_;        // for room in a channel
+  bool awaiting_bulk_ = false;      // asked for; what comes before it begins is part of it
   bool accepting_ = false;          // the connection stands, and the sender is believed
   bool complete_ = false;           // its table was held when `applied_` was last right
   uint64_t heard_ = 0;

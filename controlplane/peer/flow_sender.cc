@@ -83,13 +83,16 @@ void FlowSender::receive(const FlowResume& resume) {
 
 // From here on every change is told; what changed before is in the table.
 void FlowSender::begin_bulk() {
+  Message message;
   for (size_t worker = 0; worker < streams_.size(); ++worker) {
     SyncChannel& channel = *flows_->channels[worker];
     streams_[worker].lost = channel.lost.load(std::memory_order_acquire);
     streams_[worker].cursor = channel.told.put_count();
     channel.told.release(streams_[worker].cursor);
+    message.mutable_flow_bulk_begin()->add_positions(streams_[worker].cursor);
   }
   bulk_.emplace();
+  send_(std::move(message));
 }
 
 void FlowSender::receive(const FlowApplied& applied) {

@@ -49,6 +49,9 @@ bool PeerSync::receive(const Message& message, uint16_t now) {
     case Message::kFlowAnswers:
       receiver_.receive(message.flow_answers());
       break;
+    case Message::kFlowBulkBegin:
+      receiver_.receive(message.flow_bulk_begin());
+      break;
     case Message::kFlowBulk:
       receiver_.receive(message.flow_bulk());
       break;

@@ -202,6 +202,27 @@ TEST_F(PeerSyncTest, WhoJoinsGetsTheWholeTableWhileItChanges) {
   EXPECT_GE(a.sync.sender().bulk_records(), 2000u);
 }
 
+TEST_F(PeerSyncTest, TheWholeTableIsSentOnceThoughFlowsComeWhileItIsAskedFor) {
+  for (uint16_t port = 1; port <= 1000; ++port) a.open(port);
+  b.sync.set_flows(nullptr);  // its dataplane comes later
+  connect();
+  a.open(1001);
+  settle();
+  a.open(1002);
+  b.sync.set_flows(&b.local);
+  a.open(1003);
+  sent_bytes = 0;
+  settle();
+  for (uint16_t port = 1004; port <= 1100; ++port) {
+    a.open(port);
+    settle();
+  }
+  EXPECT_TRUE(b.sync.holds_table());
+  EXPECT_EQ(b.flows(), 1100u);
+  EXPECT_LT(sent_bytes, 40'000u);
+  expect_same(1, 1100);
+}
+
 TEST_F(PeerSyncTest, ABrokenConnectionGoesOnWhereItBroke) {
   connect();
   for (uint16_t port = 1; port <= 500; ++port) a.open(port);
