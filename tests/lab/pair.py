@@ -2,15 +2,15 @@
 # SPDX-FileCopyrightText: The Rota authors
 """A pair of balancers, and the engine that decides which of them gets packets.
 
-By VRRP: keepalived runs beside each node, with the configuration that `rota ha keepalived` prints.
+By VRRP: keepalived runs beside each node, with what `rota ha keepalived` prints.
 
     client -- router -- outside --- lb1, lb2 --- inside -- be1, be2 ...
                               .2/.3          .2/.3
               gateway of the backends: 10.0.0.1, fd00:10::1, the active node
 
-By BGP: BIRD runs beside each node, with the configuration that `rota ha bird` prints, and on the
-router, which shares packets between the nodes (ECMP). The backends answer clients themselves (`dsr`),
-past the nodes; the VIPs are in a network of their own.
+By BGP: BIRD runs beside each node, with what `rota ha bird` prints, and on the router, which shares
+packets between the nodes (ECMP). The backends answer clients themselves (`dsr`), past the nodes;
+the VIPs are in a network of their own.
 
     client -- router -- outside -- lb1, lb2 -- inside -- be1, be2 ...
                           +------------------------------+
@@ -37,8 +37,14 @@ log stderr all;
 router id {id};
 protocol device {{ scan time 1; }}
 protocol bfd {{ interface "*" {{ interval 50 ms; multiplier 3; }}; }}
-protocol kernel kernel4 {{ ipv4 {{ import none; export where source = RTS_BGP; }}; merge paths on; }}
-protocol kernel kernel6 {{ ipv6 {{ import none; export where source = RTS_BGP; }}; merge paths on; }}
+protocol kernel kernel4 {{
+  ipv4 {{ import none; export where source = RTS_BGP; }};
+  merge paths on;
+}}
+protocol kernel kernel6 {{
+  ipv6 {{ import none; export where source = RTS_BGP; }};
+  merge paths on;
+}}
 template bgp node {{ local as {own}; bfd on; graceful restart off; connect delay time 1;
                      connect retry time 1; error wait time 1, 2; }}
 """
