@@ -57,8 +57,10 @@ TEST_F(BashCompletion, TheScriptIsGoodBash) { EXPECT_EQ(lines_of("bash -n " + sc
 
 TEST_F(BashCompletion, OffersCommandsAndTheirSubcommands) {
   EXPECT_EQ(offers(""), (Words{"service", "backend", "status", "stats", "flows", "explain", "ha",
-                               "completion", "version"}));
+                               "peer", "completion", "version"}));
   EXPECT_EQ(offers("ha "), (Words{"status", "handover", "resume", "keepalived", "bird"}));
+  EXPECT_EQ(offers("peer "), (Words{"status", "resolve", "init"}));
+  EXPECT_EQ(offers("peer resolve --keep "), (Words{"here", "there"}));
   EXPECT_EQ(offers("st"), (Words{"status", "stats"}));
   EXPECT_EQ(offers("service "), (Words{"add", "set", "del", "list", "show"}));
   EXPECT_EQ(offers("-o json backend d"), (Words{"drain", "disable", "del"}));
