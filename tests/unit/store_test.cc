@@ -159,7 +159,7 @@ TEST_F(StoreTest, TheAuditTrailTellsWhenAndWhat) {
   const auto trail = store.audit(2);
   ASSERT_TRUE(trail.ok());
   ASSERT_EQ(trail->size(), 2u);
-  EXPECT_EQ((*trail)[0].what, "set backend 10.0.0.12:8443 of web: weight 1, disabled");
+  EXPECT_EQ((*trail)[0].what, "set backend 10.0.0.12:8443 of web, weight 1, disabled");
   EXPECT_EQ((*trail)[0].unix_ms, kNow_s * 1000);
   EXPECT_EQ((*trail)[0].revision, 6u);
   EXPECT_EQ((*trail)[1].what, "add backend [2001:db8::2]:53 to six, weight 1");
@@ -282,7 +282,8 @@ TEST_F(StoreTest, KnowsTheMarksOfItsHistory) {
     Store store = open();
     EXPECT_EQ(load(store).mark(), EditMark{});
     fill(store, model, commit);
-    for (const AuditEntry& entry : store.history(0).value()) marks.push_back(entry.mark());
+    const auto history = store.history(0);
+    for (const AuditEntry& entry : *history) marks.push_back(entry.mark());
   }
   ASSERT_EQ(marks.size(), 6u);
   EXPECT_EQ(marks.back(), model.mark());
