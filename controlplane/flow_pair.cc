@@ -63,14 +63,25 @@ void FlowPair::set_role(Role role) {
 }
 
 void FlowPair::connected() {
-  sync_.connected();
+  connected_ = true;
   turns_.connection_lost();
-  pump();
+  agree();
 }
 
 void FlowPair::lost() {
-  sync_.connection_lost();
+  connected_ = false;
   alone_since_ = Clock::now();
+  sync_.connection_lost();
+}
+
+void FlowPair::agree() {
+  if (!sync_.is_connected()) {
+    if (!connected_ || !wires_.ids_agree()) return;
+    sync_.connected();
+    pump();
+  } else if (wires_.ids_differ()) {
+    sync_.connection_lost();
+  }
 }
 
 bool FlowPair::receive(const peer::Message& message) {
@@ -86,7 +97,7 @@ const std::map<uint16_t, PeerTurns>& FlowPair::peer_turns() const {
 
 bool FlowPair::may_serve() const {
   if (held_once_) return true;
-  return !sync_.is_connected() && Clock::now() - alone_since_ >= kAloneTimeout;
+  return !connected_ && Clock::now() - alone_since_ >= kAloneTimeout;
 }
 
 bool FlowPair::is_protected() const {
@@ -175,6 +186,7 @@ void FlowPair::mirror() {
     }
     if (tickets.count > 0) wires_.raise_tickets(tickets);
   }
+  agree();
   note_lag();
   if (std::exchange(could_serve_, may_serve()) != could_serve_) wires_.changed();
   mirror_timer_.expires_after(kMirrorInterval);

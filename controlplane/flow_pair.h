@@ -31,7 +31,12 @@ class FlowPair final : public PeerParty {
     std::function<size_t()> queued_bytes;                   // of what was sent so
     std::function<void(const LinkTickets&)> raise_tickets;  // of the dataplane
     std::function<void(const Address& client)> meet;        // of a flow that comes in
-    std::function<void()> changed;                          // peer_turns() or may_serve()
+    // Whether both nodes mean the same by the ids of services and backends, and the dataplane knows
+    // them. No flow is told or believed until ids_agree, nor once they differ: the desired states
+    // have diverged.
+    std::function<bool()> ids_agree;
+    std::function<bool()> ids_differ;
+    std::function<void()> changed;  // peer_turns() or may_serve()
     peer::PeerSync::SaveEpoch save_epoch;
   };
   // `compiled` is what is in force, or soon will be: it decides whose a flow is, which services
@@ -69,6 +74,7 @@ class FlowPair final : public PeerParty {
   const SnapshotService* find_service(uint16_t id) const;
   std::optional<uint32_t> owner_of(const FlowUpdate& update) const;
   uint16_t tick() const;
+  void agree();
   void pump();
   void pump_again_soon();
   void wait_for_workers();
@@ -88,10 +94,11 @@ class FlowPair final : public PeerParty {
   asio::steady_timer mirror_timer_;
   std::optional<asio::posix::stream_descriptor> wakes_;
   bool pump_pending_ = false;
+  bool connected_ = false;  // to the peer, agreed or not
   Role role_ = Role::standby;
   bool could_serve_ = false;
   bool held_once_ = false;
-  Clock::time_point alone_since_ = Clock::now();
+  Clock::time_point alone_since_ = Clock::now();  // while not connected
   std::optional<Clock::time_point> lag_since_;
 };
 

@@ -68,6 +68,8 @@ FlowPair::Wires Reconciler::flow_wires() {
           .queued_bytes = [this] { return pair_->channel().queued_bytes(); },
           .raise_tickets = [this](const LinkTickets& tickets) { link_.raise_tickets(tickets); },
           .meet = [this](const Address& client) { mirror_.meet(client); },
+          .ids_agree = [this] { return ids_agree(); },
+          .ids_differ = [this] { return pair_->desired().relation() == DesiredRelation::diverged; },
           .changed = [this] { reconcile_soon(); },
           .save_epoch = [this](uint64_t to) { noted("saving the epoch", store_.save_epoch(to)); }};
 }
@@ -238,6 +240,11 @@ void Reconciler::observe_peer() {
                             link_.hello().incarnation);
   flow_pair_->set_role(role());
   facts_.peer_turns = flow_pair_->peer_turns();
+}
+
+bool Reconciler::ids_agree() const {
+  return pair_->desired().relation() == DesiredRelation::in_sync && !pending_ &&
+         compiled_.generation != 0 && link_.generation_in_force() == compiled_.generation;
 }
 
 // By VRRP whoever has the VIPs has the traffic; else both nodes may have some.

@@ -103,6 +103,7 @@ class Reconciler : private DesiredOwner {
   void tell_pulse();
   FlowPair::Wires flow_wires();
   void observe_peer();
+  bool ids_agree() const;
   FlowPair::Role role() const;
   bool peer_table_held() const;
   void steer_out();

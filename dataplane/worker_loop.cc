@@ -41,7 +41,7 @@ WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& f
       flows4_(flows.table4(index)),
       flows6_(flows.table6(index)),
       sync_(sync),
-      hold_cycles_(shared.cycles_per_s * kHoldTimeout_ms / 1000),
+      cycles_per_ms_(shared.cycles_per_s / 1000),
       clock_(shared.tick_base_s, shared.cycles_per_s),
       sampler_(shared.cycles_per_s),
       sweep_rate_(buckets_per_cycle(flows.config(), shared.cycles_per_s)),
@@ -162,9 +162,24 @@ void WorkerLoop::take_notes() {
 // Without a generation nothing is known of the services: the flows wait in the ring.
 uint32_t WorkerLoop::take_updates() {
   if (generation_->root->generation == 0) return 0;
-  const uint32_t count = sync_.heard.take(heard_);
-  for (uint32_t i = 0; i < count; ++i) hear(heard_[i], *generation_, worker_, now_);
-  return count;
+  if (heard_next_ == heard_count_) {
+    heard_count_ = sync_.heard.take(heard_);
+    heard_next_ = 0;
+  }
+  const uint32_t first = heard_next_;
+  for (; heard_next_ < heard_count_; ++heard_next_) {
+    if (waits_for_generation(heard_[heard_next_])) break;
+    hear(heard_[heard_next_], *generation_, worker_, now_);
+  }
+  return heard_next_ - first;
+}
+
+// A tenth of a second in each second at most: what was deleted here stays unknown.
+bool WorkerLoop::waits_for_generation(const FlowUpdate& update) {
+  if (!is_ahead(update, *generation_)) return false;
+  if (started_ > patient_until_ + 1000 * cycles_per_ms_)
+    patient_until_ = started_ + 100 * cycles_per_ms_;
+  return started_ < patient_until_;
 }
 
 // What the peer has confirmed, or has not in time, is judged again: its answers were heard before.
@@ -234,7 +249,7 @@ void WorkerLoop::hold(const Packet& packet, rte_mbuf* mbuf) {
   sampler_.forget(mbuf);
   held_.put({.mbuf = mbuf,
              .position = sync_.told.put_count(),
-             .deadline = started_ + hold_cycles_,
+             .deadline = started_ + kHoldTimeout_ms * cycles_per_ms_,
              .port = packet.port,
              .flags = static_cast<uint16_t>(packet.flags & packet_flag::kTakenOver)});
   worker_.counters.worker->held.set(held_.size());

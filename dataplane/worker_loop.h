@@ -59,6 +59,7 @@ class WorkerLoop {
   uint32_t take_from_kernel();
   void take_notes();
   uint32_t take_updates();
+  bool waits_for_generation(const FlowUpdate& update);
   uint32_t release_held(uint64_t cycles);
   void wake_teller();
   void send_all();
@@ -88,8 +89,8 @@ class WorkerLoop {
   FlowTable6 flows6_;
   SyncChannel& sync_;
   HoldQueue held_;
-  uint64_t hold_cycles_;  // how long a packet may be held
-  uint64_t told_ = 0;     // put_count() when rotad was last looked after
+  uint64_t cycles_per_ms_;
+  uint64_t told_ = 0;  // put_count() when rotad was last looked after
   Worker worker_;
   TickClock clock_;
   LatencySampler sampler_;
@@ -110,6 +111,9 @@ class WorkerLoop {
   // Where notes and updates are taken to; local ones would be zeroed each time, mostly for nothing.
   std::array<Note, kBurstMax> notes_;
   std::array<FlowUpdate, kBurstMax> heard_;
+  uint32_t heard_count_ = 0;
+  uint32_t heard_next_ = 0;     // of heard_, to be applied
+  uint64_t patient_until_ = 0;  // in cycles
 
   std::vector<Outbox> send_;  // by port
   std::vector<Outbox> punt_;  // by port

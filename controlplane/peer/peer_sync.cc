@@ -6,6 +6,16 @@
 #include <utility>
 
 namespace rota::peer {
+namespace {
+
+bool is_ours(const Message& message) {
+  return message.has_flow_hello() || message.has_flow_resume() || message.has_flow_updates() ||
+         message.has_flow_applied() || message.has_flow_answers() ||
+         message.has_flow_bulk_begin() || message.has_flow_bulk() || message.has_flow_bulk_end() ||
+         message.has_epoch();
+}
+
+}  // namespace
 
 PeerSync::PeerSync(Send send, uint64_t epoch, SaveEpoch save_epoch)
     : send_(send),
@@ -23,16 +33,22 @@ void PeerSync::set_flows(const LocalFlows* flows) {
 void PeerSync::connected() {
   connected_ = true;
   sender_.greet(epoch_);
+  if (const auto hello = std::exchange(early_, std::nullopt)) receiver_.receive(*hello, epoch_);
 }
 
 void PeerSync::connection_lost() {
   connected_ = false;
   stale_since_.reset();
+  early_.reset();
   sender_.connection_lost();
   receiver_.connection_lost();
 }
 
 bool PeerSync::receive(const Message& message, uint16_t now) {
+  if (!connected_) {
+    if (message.has_flow_hello()) early_ = message.flow_hello();
+    return is_ours(message);
+  }
   switch (message.body_case()) {
     case Message::kFlowHello:
       receiver_.receive(message.flow_hello(), epoch_);

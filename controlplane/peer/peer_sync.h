@@ -27,6 +27,7 @@ class PeerSync {
   // This node's dataplane; nullptr: it is not there. Valid until the next call.
   void set_flows(const LocalFlows* flows);
 
+  // The peer's hello may have come before: it waits for this.
   void connected();
   void connection_lost();
   // `now`: tick of this node's dataplane. False: the message is for others.
@@ -60,6 +61,7 @@ class PeerSync {
   uint64_t peer_epoch_ = 0;  // that made us stale
   std::optional<uint16_t> stale_since_;
   bool connected_ = false;
+  std::optional<FlowHello> early_;  // that came before we were connected
 };
 
 }  // namespace rota::peer

@@ -612,6 +612,13 @@ void hear(const FlowUpdate& flow, const Generation& generation, Worker& worker, 
             FlowKey6{flow.client.ipv6(), flow.client_port, flow.service});
 }
 
+bool is_ahead(const FlowUpdate& flow, const Generation& generation) {
+  if (flow.kind != UpdateKind::record) return false;
+  if (flow.service >= generation.services.size()) return true;
+  const ServiceView& service = generation.services[flow.service];
+  return service.blob == nullptr || service.find_backend(flow.backend_id) == nullptr;
+}
+
 void sweep(Worker& worker, const Generation& generation, uint16_t now, uint32_t buckets) {
   const Scene scene{generation, worker, now};
   const auto note = [&](const auto& record) { note_removal(&scene, record, Removal::expired); };

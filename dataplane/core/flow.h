@@ -47,6 +47,10 @@ void apply_note(const Note& note, const Generation& generation, Worker& worker, 
 // worker's flow, one that has expired, no room. Nothing in `flow` is taken on trust.
 void hear(const FlowUpdate& flow, const Generation& generation, Worker& worker, uint16_t now);
 
+// Whether `flow` speaks of a backend that this generation does not have (yet): a peer may hear of a
+// flow of a new backend a moment before the generation that has it is in force.
+bool is_ahead(const FlowUpdate& flow, const Generation& generation);
+
 // Removes what has expired from the next `buckets` buckets of each table.
 void sweep(Worker& worker, const Generation& generation, uint16_t now, uint32_t buckets);
 

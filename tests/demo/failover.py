@@ -4,7 +4,7 @@
 
 By VRRP (keepalived, one node serves) or BGP with BFD (BIRD, a router shares packets between both).
 A connection is broken when it is reset, ends, gets another server or a wrong byte, or is silent for
-five seconds. Young is one that was opened less than a second before a node went.
+five seconds. Young is one that was opened less than a second before a node went or came back.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Failover:
     def __init__(self, stage, lab, options):
         self.stage, self.lab, self.options = stage, lab, options
         self.holding = None
-        self.gone_at = []
+        self.moved_at = []  # traffic, from one node to the other
         self.outages_ms = []
 
     def run(self):
@@ -84,7 +84,7 @@ class Failover:
         stage.chapter(f"{node.label}: {words}")
         with self.probe(node) as probe:
             began = time.monotonic()
-            self.gone_at.append(began)
+            self.moved_at.append(began)
             self.trouble(node)
             self.outages_ms.append(round(1000 * probe.outage(began)))
             stage.say(f"For {self.outages_ms[-1]} ms no datagram of a probe came through.")
@@ -125,6 +125,7 @@ class Failover:
         return wait_until(lambda: other in self.lab.holders(), f"{other.label} holds the VIPs")
 
     def come_back(self, node):
+        self.moved_at.append(time.monotonic())
         if self.options.how == "kill":
             node.start_rota()
         elif self.options.how == "cut":
@@ -155,7 +156,7 @@ class Failover:
         unintended = 0
         if options.by == "vrrp":
             # Both families enter MASTER once for each node lost.
-            unintended = self.transitions() - transitions_before - 2 * len(self.gone_at)
+            unintended = self.transitions() - transitions_before - 2 * self.options.repeat
             stage.check(unintended <= 0, "nobody took over but when a node went")
         stage.check(not broken, "no established connection broke")
         if options.sync == "strict":
@@ -170,4 +171,4 @@ class Failover:
 
     def is_young(self, one):
         opened = one["at"] - one["age_s"]
-        return any(0 <= gone - opened < YOUNG_S for gone in self.gone_at)
+        return any(abs(moved - opened) < YOUNG_S for moved in self.moved_at)

@@ -13,12 +13,20 @@ DEMOS = {
     "basic": {"turns": [100, 100, 100], "weighted": [300, 200, 100], "download_survived": True,
               "drained_new": 0},
     "workers": {"turns": [100, 100, 100], "weighted": [300, 200, 100]},
+    "failover": {"established": 1000, "broken": 0, "unintended_transitions": 0},
 }
+FAILOVERS = [
+    "--how cut", "--how handover", "--by bgp", "--by bgp --how cut", "--by bgp --how handover",
+    "--sync strict --new 500 --connections 300 --repeat 3",
+]
 
 
 def demo(*words):
-    return subprocess.run([sys.executable, "-m", "demo", *words], capture_output=True, text=True,
-                          cwd=Path(__file__).parents[1], timeout=300, check=False)
+    shown = subprocess.run([sys.executable, "-m", "demo", *words], capture_output=True, text=True,
+                           cwd=Path(__file__).parents[1], timeout=300, check=False)
+    if "--list" not in words:
+        print(shown.stdout.splitlines()[-1])
+    return shown
 
 
 def test_every_demo_is_tried_here():
@@ -33,3 +41,11 @@ def test_a_demo_holds_what_it_says(name):
     figures = json.loads(shown.stdout.splitlines()[-1])
     assert figures["demo"] == name and figures["held"]
     assert {key: figures[key] for key in DEMOS[name]} == DEMOS[name]
+
+
+@pytest.mark.parametrize("words", FAILOVERS)
+def test_connections_survive_each_way_of_losing_a_node(words):
+    shown = demo("failover", *words.split())
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    figures = json.loads(shown.stdout.splitlines()[-1])
+    assert figures["broken"] == 0 and figures["held"]

@@ -21,6 +21,7 @@ Links are cut at the switch: the nodes' interfaces stay up, and nothing passes.
 import itertools
 from pathlib import Path
 import sys
+import time
 
 from lab.hosts import Client
 from lab.lab import Lab
@@ -312,6 +313,12 @@ class Pair(Lab):
         return backend
 
 
+def packets_in(node, service):
+    """How many packets of clients a node has sent on to a service's backends."""
+    return next(int(stats["traffic"]["packets_in"]) for stats in node.rota_json("stats")["services"]
+                if stats["name"] == service)
+
+
 class Probe:
     """lab/probe.py, running on a client."""
 
@@ -332,10 +339,13 @@ class Probe:
         return [float(line.split()[0]) for line in lines]
 
     def passes(self, node):
-        """Whether its flow is by way of this node."""
-        source = (self.client.ipv6 if ":" in self.vip else self.client.ipv4)[0]
-        flows = node.rota_json("flows", "--client", f"{host_of(source)}:{self.source_port}")
-        return bool(flows["flows"])
+        """Whether its packets are by way of this node, as the counters of its service tell."""
+        vip = f"{host_of(self.vip)}:{self.port}"
+        name = next(service["name"] for service in node.rota_json("service", "list")["services"]
+                    if service["vip"] == vip and service["protocol"] == "udp")
+        before, began = packets_in(node, name), time.monotonic()
+        self.wait_answers(200, after_s=began)
+        return packets_in(node, name) - before >= 100
 
     def wait_answers(self, count=200, after_s=0.0, deadline_s=20.0):
         """Waits until so many answers came after a moment of time.monotonic()."""
