@@ -12,6 +12,7 @@ namespace {
 
 constexpr uint32_t kUpdatesPerMessage = 512;
 constexpr uint32_t kBucketsPerMessage = 256;
+constexpr uint32_t kBulkPartsAtOnce = 16;  // messages; then updates go first again
 
 template <typename Key>
 Address client_of(const Key& key) {
@@ -137,7 +138,8 @@ bool FlowSender::pump(uint16_t now, size_t room) {
   size_t sent = 0;
   for (uint32_t worker = 0; worker < streams_.size(); ++worker)
     for (size_t bytes = 1; bytes > 0 && sent < room; sent += bytes) bytes = send_updates(worker);
-  if (bulk_ && sent < room) send_bulk(now);
+  for (uint32_t part = 0; bulk_ && part < kBulkPartsAtOnce && sent < room; ++part)
+    sent += send_bulk(now);
   const bool behind = std::ranges::any_of(streams_, [this](const Stream& stream) {
     return stream.cursor !=
            flows_->channels[static_cast<size_t>(&stream - streams_.data())]->told.put_count();
