@@ -83,6 +83,7 @@ WorkerShared Dataplane::shared() {
           .stop = stop_,
           .quiescence = quiescence_,
           .hand_over = hand_over_,
+          .pool = pool_.get(),
           .tick_base_s = flows_.memory().header().tick_base_s,
           .cycles_per_s = rte_get_tsc_hz(),
           .may_sleep = node_.poll == Poll::adaptive,

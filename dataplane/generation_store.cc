@@ -77,6 +77,7 @@ struct GenerationStore::Held {
   std::vector<ServiceView> services;
   std::vector<ServiceTimeouts> timeouts;
   std::vector<std::shared_ptr<const Blob>> blobs;
+  bool flushing = false;
 };
 
 GenerationStore::GenerationStore(const SnapshotLimits& limits, std::span<TicketLine> tickets,
@@ -142,6 +143,7 @@ bool GenerationStore::add_service(Held& held, uint32_t id, const Digest& digest,
   const auto* service = reinterpret_cast<const SnapshotService*>(blob->mapping.data());
   held.services[id] = ServiceView(*service);
   held.timeouts[id] = service->timeouts;
+  held.flushing = held.flushing || service->flushing != 0;
   held.blobs.push_back(std::move(blob));
   return true;
 }
@@ -176,7 +178,8 @@ std::shared_ptr<GenerationStore::Held> GenerationStore::assemble(const Fd& fd,
       .services = held->services,
       .timeouts = held->timeouts,
       .endpoints = reinterpret_cast<const SnapshotEndpoints*>(endpoints->mapping.data()),
-      .routes = reinterpret_cast<const SnapshotRoutes*>(routes->mapping.data())};
+      .routes = reinterpret_cast<const SnapshotRoutes*>(routes->mapping.data()),
+      .flushing = held->flushing};
   if (const auto result = check_generation(held->generation); !result.ok()) {
     refusal = describe("generation of", result);
     return nullptr;

@@ -15,6 +15,7 @@ namespace {
 
 constexpr double kSweepPeriod_s = 10;  // in which every bucket is looked at once
 constexpr double kSweepMost = 256;     // buckets in one loop
+constexpr double kFlushSpeed = 50;     // of the walk for flows to cut, while there are any
 
 uint8_t checksum_flags(const rte_mbuf* mbuf) {
   const uint64_t found = mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
@@ -70,6 +71,7 @@ void WorkerLoop::run() {
     uint32_t moved = take_over();
     moved += receive();
     moved += take_from_kernel();
+    moved += flush_some(started_);
     send_all();
     take_notes();
     moved += take_updates();
@@ -221,6 +223,10 @@ void WorkerLoop::forward() {
   if (sampler_.has_any())
     sampler_.judged({burst_.data(), burst_count_}, {mbufs_.data(), burst_count_});
   send_notes();
+  carry_out_burst();
+}
+
+void WorkerLoop::carry_out_burst() {
   for (uint32_t i = 0; i < burst_count_; ++i) carry_out(burst_[i], mbufs_[i]);
   burst_count_ = 0;
 }
@@ -357,6 +363,27 @@ void WorkerLoop::sweep_some(uint64_t cycles) {
   const auto buckets = static_cast<uint32_t>(sweep_due_);
   sweep_due_ -= buckets;
   sweep(worker_, *generation_, now_, buckets);
+}
+
+// Who finds no buffer is asked again in the next round.
+uint32_t WorkerLoop::flush_some(uint64_t cycles) {
+  const uint64_t elapsed = flushed_at_ == 0 ? 0 : cycles - flushed_at_;
+  flushed_at_ = cycles;
+  if (!generation_->flushing) return 0;
+  const double rate = sweep_rate_ * (flush_walk_.is_busy() ? kFlushSpeed : 1);
+  flush_due_ = std::min(flush_due_ + static_cast<double>(elapsed) * rate, kSweepMost);
+  const auto buckets = static_cast<uint32_t>(flush_due_);
+  flush_due_ -= buckets;
+  const uint32_t count = flush_walk_.step(worker_, *generation_, now_, buckets, challenges_);
+  if (count == 0 || rte_pktmbuf_alloc_bulk(shared_.pool, mbufs_.data(), count) != 0) return 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    auto* frame = reinterpret_cast<uint8_t*>(rte_pktmbuf_append(mbufs_[i], kChallengeBytesMax));
+    new (&burst_[i]) Packet(make_challenge(challenges_[i], *generation_, now_, frame));
+  }
+  burst_count_ = count;
+  forward_generated({burst_.data(), count}, *generation_, worker_);
+  carry_out_burst();
+  return count;
 }
 
 void WorkerLoop::report(uint64_t started, uint32_t moved) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dataplane/core/forward.h"
+#include "dataplane/core/reset.h"
 #include "dataplane/core/sync_channel.h"
 #include "dataplane/hand_over.h"
 #include "dataplane/hold_queue.h"
@@ -30,6 +31,7 @@ struct WorkerShared {
   const std::atomic<bool>& stop;
   Quiescence& quiescence;
   HandOver& hand_over;
+  rte_mempool* pool;
   uint64_t tick_base_s;
   uint64_t cycles_per_s;
   bool may_sleep;
@@ -57,6 +59,7 @@ class WorkerLoop {
   uint32_t take_over();
   uint32_t receive();
   uint32_t take_from_kernel();
+  uint32_t flush_some(uint64_t cycles);
   void take_notes();
   uint32_t take_updates();
   bool waits_for_generation(const FlowUpdate& update);
@@ -68,6 +71,7 @@ class WorkerLoop {
 
   void make_packet(uint32_t i, uint16_t port, uint16_t flags);  // burst_[i] of mbufs_[i]
   void forward();
+  void carry_out_burst();
   void carry_out(const Packet& packet, rte_mbuf* mbuf);
   void hold(const Packet& packet, rte_mbuf* mbuf);
   void send_notes();
@@ -98,6 +102,9 @@ class WorkerLoop {
   double sweep_rate_;  // buckets per cycle
   double sweep_due_ = 0;
   uint64_t swept_at_ = 0;
+  FlushWalk flush_walk_;
+  double flush_due_ = 0;
+  uint64_t flushed_at_ = 0;
 
   // Of the loop under way.
   const Plan* plan_ = nullptr;
@@ -114,6 +121,7 @@ class WorkerLoop {
   uint32_t heard_count_ = 0;
   uint32_t heard_next_ = 0;     // of heard_, to be applied
   uint64_t patient_until_ = 0;  // in cycles
+  std::array<FlushWalk::Challenge, kBurstMax> challenges_;
 
   std::vector<Outbox> send_;  // by port
   std::vector<Outbox> punt_;  // by port

@@ -37,6 +37,7 @@ constexpr NamedCounter kWorkerCounters[] = {
     {"updates_told", &WorkerCounters::updates_told},
     {"updates_lost", &WorkerCounters::updates_lost},
     {"questions", &WorkerCounters::questions},
+    {"resets", &WorkerCounters::resets},
     {"busy_cycles", &WorkerCounters::busy_cycles},
     {"sleeps", &WorkerCounters::sleeps},
 };

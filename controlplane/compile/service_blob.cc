@@ -60,6 +60,8 @@ void fill_head(SnapshotService& head, const Service& service,
   head.address = service.vip.address;
   head.port = Be16::from_host(service.vip.port);
   head.timeouts = service.timeouts;
+  head.flushing = static_cast<uint32_t>(
+      std::ranges::count(outcomes, BackendState::flushing, &BackendOutcome::state));
   for (const BackendOutcome& outcome : outcomes)
     head.next_hop_limit = std::max(head.next_hop_limit, outcome.next_hop + 1);
   for (const Backend& backend : service.backends)

@@ -28,7 +28,8 @@ constexpr Word<Sync> kSyncs[] = {
 constexpr Word<BackendState> kStates[] = {{"up", BackendState::up},
                                           {"down", BackendState::down},
                                           {"draining", BackendState::draining},
-                                          {"disabled", BackendState::disabled}};
+                                          {"disabled", BackendState::disabled},
+                                          {"flushing", BackendState::flushing}};
 
 template <typename T, size_t N>
 Result<T> parse_word(std::string_view what, std::string_view text, const Word<T> (&words)[N]) {

@@ -51,7 +51,7 @@ struct alignas(64) WorkerCounters {
   Counter generation;  // gauge: generation the worker uses
   Counter received;
   Counter taken_over;  // from another worker's hand-over ring
-  Counter generated;
+  Counter generated;   // by this worker itself: challenges (reset.h)
   Counter from_kernel;
   Counter sent;
   Counter punted;
@@ -75,6 +75,7 @@ struct alignas(64) WorkerCounters {
   Counter updates_told;  // to the peer
   Counter updates_lost;  // no room to tell them: the peer is told everything again
   Counter questions;     // packets of flows without a record that the peer was asked about
+  Counter resets;        // packets answered with an RST, in their place (reset.h)
   Counter busy_cycles;   // spent in loops that moved packets
   Counter sleeps;        // times the worker slept (adaptive polling)
 };
@@ -130,7 +131,7 @@ struct CountersHeader {
   uint64_t bytes;  // of the whole object
 };
 inline constexpr uint32_t kCountersMagic = 0x6e756f63;  // "coun"
-inline constexpr uint32_t kCountersVersion = 4;
+inline constexpr uint32_t kCountersVersion = 5;
 
 // The lines of one worker, in the order of memory.
 struct CountersView {

@@ -36,12 +36,12 @@ inline bool may_open(const Packet& packet) {
   return packet.protocol == Protocol::udp || is_syn(packet);
 }
 
-// A live record is left only by a packet that may open a flow: when its backend is down, or by a
-// SYN when it is closing.
+// A live record is left only by a packet that may open a flow: when its backend is down or
+// flushing, or by a SYN when it is closing.
 template <typename Entry>
 bool starts_anew(const Packet& packet, const Entry& record, const SnapshotBackend& backend) {
   if (!may_open(packet)) return false;
-  return backend.state == BackendState::down ||
+  return backend.state == BackendState::down || backend.state == BackendState::flushing ||
          (is_syn(packet) && record.state() == FlowState::closing);
 }
 

@@ -7,6 +7,7 @@
 
 #include "dataplane/core/decide.h"
 #include "dataplane/core/headers.h"
+#include "dataplane/core/reset.h"
 #include "dataplane/core/route.h"
 #include "dataplane/core/tuple.h"
 
@@ -245,6 +246,21 @@ bool ask_peer(Packet& packet, const Scene& scene) {
   return true;
 }
 
+// A client's packet of a flow whose backend is being flushed. Its RST, and what is no good TCP,
+// goes on to the backend.
+template <typename Entry>
+void cut_off(Packet& packet, const Scene& scene, Entry& record) {
+  if (is_resettable(packet)) {
+    turn_into_reset(packet);
+    scene.worker.counters.worker->resets.add(1);
+  } else if ((packet.tcp_flags & tcp_flag::kRst) == 0) {
+    return;
+  }
+  if (record.state() == FlowState::unproven) return;  // the walk takes it away
+  close(record);
+  shorten(record, kStragglerTime_s, scene.now, scene.service_of(packet).timeouts);
+}
+
 template <typename Entry>
 void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* record,
             const SnapshotBackend& backend) {
@@ -252,6 +268,8 @@ void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* 
     if (stops(packet, scene, *record)) return;
   packet.backend = &backend;
   touch(scene, *record);
+  if (backend.state == BackendState::flushing) [[unlikely]]
+    return cut_off(packet, scene, *record);
   constexpr uint8_t kEnding = tcp_flag::kFin | tcp_flag::kRst;
   if (record->state() == FlowState::established && (packet.tcp_flags & kEnding) == 0) [[likely]]
     return;
@@ -564,6 +582,15 @@ void note_reply(const Packet& packet, const Scene& scene) {
   worker.notes[worker.note_count++] = note;
 }
 
+// Of a backend that is being flushed a reply is answered; its RST goes on to the client.
+void take_reply(Packet& packet, const Scene& scene) {
+  if (packet.backend->state != BackendState::flushing) [[likely]]
+    return note_reply(packet, scene);
+  if (!is_resettable(packet)) return;
+  turn_into_reset(packet);
+  scene.worker.counters.worker->resets.add(1);
+}
+
 }  // namespace
 
 Drop refusal_of_new_flow(const Packet& packet, const Generation& generation) {
@@ -583,7 +610,7 @@ void pick(Burst burst, const Generation& generation, Worker& worker, uint16_t no
     if (packet.direction == Direction::to_backend) [[likely]]
       pick_for_request(packet, scene);
     else if (packet.direction == Direction::to_client)
-      note_reply(packet, scene);
+      take_reply(packet, scene);
     else if (packet.direction == Direction::error_to_backend)
       pick_for_error(packet, scene);
   });

@@ -18,6 +18,8 @@
 //   others as if it had been closed
 // Data of either side revives it; and after an RST any ACK of the backend, which did not believe
 // it.
+//
+// What becomes of the flows of a backend that is being flushed says reset.h.
 #pragma once
 
 #include "dataplane/core/flow_update.h"

@@ -333,6 +333,13 @@ class FlowTable {
   uint32_t sweep(uint32_t buckets, uint16_t now, const FlowTimeouts& timeouts,
                  OnExpired&& on_expired);
 
+  // Calls fn(Entry&) for every record of a bucket, whatever its region and age; fn may erase it.
+  template <typename Fn>
+  void visit(uint64_t bucket, Fn&& fn) {
+    for (Entry& entry : buckets_[bucket].slots)
+      if (entry.state() != FlowState::empty) fn(entry);
+  }
+
   uint64_t size() const { return stats_->established; }
   uint64_t unproven_size() const { return stats_->unproven; }
   uint64_t capacity() const {  // slots of the established region

@@ -78,4 +78,11 @@ void forward_burst(Burst burst, const Generation& generation, Worker& worker, ui
   count(burst, worker);
 }
 
+void forward_generated(Burst burst, const Generation& generation, Worker& worker) {
+  worker.counters.worker->generated.add(burst.size());
+  route(burst, generation);
+  rewrite(burst, generation);
+  count(burst, worker);
+}
+
 }  // namespace rota

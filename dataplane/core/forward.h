@@ -22,4 +22,8 @@ namespace rota {
 // Cost: no allocation, lock, system call. REQUIRES: burst.size() <= kBurstMax.
 void forward_burst(Burst burst, const Generation& generation, Worker& worker, uint16_t now);
 
+// The same for packets that this worker made itself (make_challenge()), which it counts as
+// `generated`: they only need their way out.
+void forward_generated(Burst burst, const Generation& generation, Worker& worker);
+
 }  // namespace rota

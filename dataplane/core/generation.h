@@ -80,6 +80,7 @@ struct Generation {
   std::span<const ServiceTimeouts> timeouts;  // by service id: those of services, for the sweep
   const SnapshotEndpoints* endpoints = nullptr;
   const SnapshotRoutes* routes = nullptr;
+  bool flushing = false;  // a backend of some service is in that state
 
   const Endpoint* find_endpoint(const EndpointKey& key) const {
     return EndpointTable(*endpoints).find(words_of(key));

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "dataplane/core/snapshot.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "dataplane/core/generation.h"
@@ -77,7 +78,7 @@ SnapshotCheck check_backend(const SnapshotBackend& backend, const SnapshotServic
     return refuse("backend address family differs from the VIP's", service.address.is_ipv4(),
                   backend.address.is_ipv4(), position);
   const auto state = static_cast<uint8_t>(backend.state);
-  if (state < 1 || state > 4) return refuse("backend state", 4, state, position);
+  if (state < 1 || state > 5) return refuse("backend state", 5, state, position);
   return kAccepted;
 }
 
@@ -187,6 +188,11 @@ SnapshotCheck check_service(std::span<const std::byte> blob, const SnapshotLimit
   const auto backends = array_of<SnapshotBackend>(service, service.backends);
   for (size_t i = 0; i < backends.size(); ++i)
     if (auto check = check_backend(backends[i], service, i); !check.ok()) return check;
+  const auto flushing =
+      std::ranges::count(backends, BackendState::flushing, &SnapshotBackend::state);
+  if (service.flushing != static_cast<uint64_t>(flushing))
+    return refuse("number of backends in state flushing", static_cast<uint64_t>(flushing),
+                  service.flushing);
   if (auto check = check_index(service); !check.ok()) return check;
   if (auto check = check_positions(array_of<uint16_t>(service, service.sequence), backends.size(),
                                    "turn beyond the backends");

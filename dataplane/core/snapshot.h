@@ -65,7 +65,8 @@ enum class Sync : uint8_t {
   async = 1,   // it is told of each proven flow, at once
   strict = 2,  // a flow's first packet waits until the peer has the record
 };
-enum class BackendState : uint8_t { up = 1, down = 2, draining = 3, disabled = 4 };
+// Flushing: as draining, and its flows are cut (reset.h).
+enum class BackendState : uint8_t { up = 1, down = 2, draining = 3, disabled = 4, flushing = 5 };
 enum class Protocol : uint8_t { icmp = 1, tcp = 6, udp = 17, icmpv6 = 58 };
 
 // Seconds; kTimeoutMin_s..kTimeoutMax_s each.
@@ -103,7 +104,7 @@ struct SnapshotService {
   Be16 port;
   uint16_t reserved1;
   ServiceTimeouts timeouts;
-  uint32_t reserved2;
+  uint32_t flushing;  // backends in that state
   // Names the turn sequence: the dataplane sets a new base ticket exactly when this changes.
   uint64_t turns_version;
   BlobArray backends;  // SnapshotBackend

@@ -11,6 +11,7 @@
 #include "dataplane/core/flow.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
+#include "dataplane/core/reset.h"
 #include "dataplane/core/tuple.h"
 #include "tests/support/traffic.h"
 
@@ -109,6 +110,8 @@ class Shell {
   uint64_t settled_packets = 0;  // of flows that may not move, and did not
   uint64_t good_checksums = 0;   // of frames sent
   uint64_t kept_wrong = 0;       // wrong checksums that stayed wrong
+  uint64_t resets = 0;           // answers to packets of flows to cut
+  uint64_t challenges = 0;
   std::array<uint64_t, static_cast<size_t>(Drop::count)> drops{};
   std::array<uint64_t, 5> verdicts{};
 
@@ -120,7 +123,22 @@ class Shell {
     if (one_in(random_, 5))
       sweep(world_.worker(static_cast<uint32_t>(below(random_, kWorkers))), world_.generation(),
             world_.now, 32);
+    if (one_in(random_, 5)) cut_flows(static_cast<uint32_t>(below(random_, kWorkers)));
     while (!notes_.empty() && !one_in(random_, 4)) deliver_note();
+  }
+  void cut_flows(uint32_t index) {
+    Worker& worker = world_.worker(index);
+    FlushWalk::Challenge asked[kBurstMax];
+    const uint32_t count = walks_[index].step(worker, world_.generation(), world_.now, 64, asked);
+    for (uint32_t i = 0; i < count; ++i) {
+      uint8_t frame[kHeadroom + kChallengeBytesMax];
+      Packet packet = make_challenge(asked[i], world_.generation(), world_.now, frame + kHeadroom);
+      forward_generated({&packet, 1}, world_.generation(), worker);
+      if (packet.verdict != Verdict::send) continue;
+      EXPECT_EQ(check_frame(Bytes(packet.data, packet.data + packet.length)).checksums, "");
+      worker.counters.worker->sent.add(1);
+      ++challenges;
+    }
   }
   void change_generation() {
     world_.publish(mixed_generation(random_services(random_), random_next_hops(random_)));
@@ -169,8 +187,8 @@ class Shell {
   }
 
   // For each packet of a client the backend its flow has settled on, if the flow is live and the
-  // backend is there and not down; else 0. A packet behind a RST or FIN of its own burst may find
-  // its flow ended: 0.
+  // backend is there and neither down nor flushed; else 0. A packet behind a RST or FIN of its own
+  // burst may find its flow ended: 0.
   std::vector<uint32_t> settled_backends(const std::vector<Packet>& packets, Worker& worker) {
     std::vector<uint32_t> backends;
     std::vector<FlowKey6> ended;
@@ -195,7 +213,9 @@ class Shell {
       const auto* record = table.find(key, table.hash(key), world_.now, service.timeouts);
       if (record == nullptr || record->state() != FlowState::established) return 0;
       const SnapshotBackend* backend = service.find_backend(record->backend);
-      return backend == nullptr || backend->state == BackendState::down ? 0 : backend->id;
+      const bool left = backend == nullptr || backend->state == BackendState::down ||
+                        backend->state == BackendState::flushing;
+      return left ? 0 : backend->id;
     };
     return packet.is_ipv6() ? in(*worker.flows6, FlowKey6{client.ipv6(), port, packet.service})
                             : in(*worker.flows4, FlowKey4{client.ipv4(), port, packet.service});
@@ -251,7 +271,14 @@ class Shell {
     ASSERT_LT(packet.out_port, 4);
     if (arrival.quality == Quality::damaged) return;
     const FrameView view = check_frame(Bytes(packet.data, packet.data + packet.length));
-    if (arrival.quality == Quality::good) {
+    const FrameView came = check_frame(arrival.frame);
+    const bool is_reset = packet.backend->state == BackendState::flushing &&
+                          packet.tcp_flags == tcp_flag::kRst &&
+                          (arrival.frame.at(came.l4 + 13) & kRst) == 0;
+    if (is_reset) {
+      EXPECT_EQ(view.checksums, "");
+      ++resets;
+    } else if (arrival.quality == Quality::good) {
       EXPECT_EQ(view.checksums, "");
       ++good_checksums;
     } else {
@@ -267,6 +294,7 @@ class Shell {
   Wire wire_;
   std::array<std::deque<Arrival>, kWorkers> rings_;
   std::deque<Note> notes_;
+  std::array<FlushWalk, kWorkers> walks_;
 };
 
 TEST(Conservation, EveryPacketIsCountedOnceAndNoSettledFlowMovesWhateverComes) {
@@ -275,6 +303,8 @@ TEST(Conservation, EveryPacketIsCountedOnceAndNoSettledFlowMovesWhateverComes) {
   EXPECT_GT(shell.settled_packets, 1000u);
   EXPECT_GT(shell.good_checksums, 5000u);
   EXPECT_GT(shell.kept_wrong, 500u);
+  EXPECT_GT(shell.resets, 100u);
+  EXPECT_GT(shell.challenges, 20u);
   for (const Verdict verdict : {Verdict::send, Verdict::punt, Verdict::hand_over, Verdict::drop})
     EXPECT_GT(shell.verdicts[static_cast<size_t>(verdict)], 100u);
   for (const DropInfo& info : kDrops)

@@ -128,6 +128,8 @@ inline Blob service_blob(const ServiceSpec& spec) {
   fixed.on_link_ports = spec.on_link_ports;
   fixed.next_hop_limit = next_hop_limit;
   fixed.slot_limit = slot_limit;
+  for (const BackendSpec& backend : spec.backends)
+    fixed.flushing += backend.state == BackendState::flushing;
   Blob blob(fixed, BlobKind::service);
   const BlobArray arrays[] = {blob.array(backends), blob.array(index), blob.array(sequence),
                               blob.array(fallback)};
@@ -250,6 +252,7 @@ class BuiltGeneration {
                    .timeouts = timeouts_,
                    .endpoints = &endpoints_.as<SnapshotEndpoints>(),
                    .routes = &routes_.as<SnapshotRoutes>()};
+    for (const auto& [id, blob] : services_) generation_.flushing |= views_[id].blob->flushing != 0;
   }
   BuiltGeneration(const BuiltGeneration&) = delete;
   BuiltGeneration& operator=(const BuiltGeneration&) = delete;

@@ -54,7 +54,7 @@ bool one_in(Random& random, uint64_t n) {
   return below(random, n) == 0;
 }
 
-// The mixed services with backends removed, down, drained, disabled, re-weighted.
+// The mixed services with backends removed, down, drained, disabled, flushed, re-weighted.
 template <typename Random>
 std::vector<ServiceSpec> random_services(Random& random) {
   std::vector<ServiceSpec> services = mixed_services();
@@ -65,7 +65,7 @@ std::vector<ServiceSpec> random_services(Random& random) {
     std::erase_if(service.backends, [&](const BackendSpec&) { return one_in(random, 8); });
     for (BackendSpec& backend : service.backends) {
       const bool up = !none_up && !one_in(random, 4);
-      backend.state = up ? BackendState::up : static_cast<BackendState>(2 + below(random, 3));
+      backend.state = up ? BackendState::up : static_cast<BackendState>(2 + below(random, 4));
       backend.weight = up ? static_cast<uint32_t>(1 + below(random, 3)) : 0;
     }
   }
