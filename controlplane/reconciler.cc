@@ -14,6 +14,7 @@ namespace rota {
 namespace {
 
 constexpr auto kRetryInterval = std::chrono::seconds(1);
+constexpr auto kClockLookInterval = std::chrono::minutes(1);
 constexpr auto kAcquaintanceTimeout = std::chrono::seconds(2);
 
 uint64_t unix_ms() {
@@ -39,6 +40,7 @@ void Reconciler::reconcile() {
   tell_pulse();
   ask_for_neighbours();
   save_health();
+  wake_in_time();
   not_before_ = Clock::now() + (Clock::now() - started);
   if (!troubles_.empty()) retry_later();
 }
@@ -56,7 +58,8 @@ Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store
       steering_(node),
       health_(loop, facts_.health, [this] { reconcile_soon(); }),
       timer_(loop),
-      retry_timer_(loop) {
+      retry_timer_(loop),
+      wake_timer_(loop) {
   if (!node_.peer) return;
   pair_.emplace(loop, node_, static_cast<DesiredOwner&>(*this));
   flow_pair_.emplace(loop, compiled_, epoch, flow_wires());
@@ -144,6 +147,19 @@ void Reconciler::catch_up() {
 void Reconciler::retry_later() {
   retry_timer_.expires_after(kRetryInterval);
   retry_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) reconcile_soon();
+  });
+}
+
+// Deadlines and slow starts change what is compiled by time alone. The clock may be set meanwhile,
+// so it is looked at now and then.
+void Reconciler::wake_in_time() {
+  const uint64_t at = compiled_.changes_at_unix_s;
+  if (at == kNever_s) return;
+  const uint64_t now_ms = unix_ms();
+  const std::chrono::milliseconds left(at * 1000 > now_ms ? at * 1000 - now_ms : 0);
+  wake_timer_.expires_after(std::min<Clock::duration>(left, kClockLookInterval));
+  wake_timer_.async_wait([this](const asio::error_code& error) {
     if (!error) reconcile_soon();
   });
 }

@@ -90,6 +90,7 @@ class Reconciler : private DesiredOwner {
   void begin();
   void reconcile_soon();
   void retry_later();
+  void wake_in_time();
 
   void reconcile();
   void check_health();
@@ -128,6 +129,7 @@ class Reconciler : private DesiredOwner {
 
   asio::steady_timer timer_;
   asio::steady_timer retry_timer_;
+  asio::steady_timer wake_timer_;
   bool begun_ = false;
   bool pending_ = false;
   Clock::time_point not_before_{};

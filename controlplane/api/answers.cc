@@ -153,8 +153,8 @@ BackendStatus status_of(const Reconciler& reconciler, const Service& service,
   const BackendStatus* known = compiled_backend(compiled, backend.id);
   if (known != nullptr && compiled->model_revision == service.revision) return *known;
   BackendStatus status = known != nullptr ? *known : BackendStatus{.id = backend.id};
-  const auto judged =
-      judge(service, backend, status.obstacle, reconciler.facts().health.find(backend));
+  const auto judged = judge(service, backend, status.obstacle,
+                            reconciler.facts().health.find(backend), reconciler.facts().now_unix_s);
   if (judged.state == BackendState::up && status.state == BackendState::up) return status;
   const bool coming = judged.state == BackendState::up;
   status.state = coming ? BackendState::down : judged.state;
@@ -172,11 +172,15 @@ void answer(const Reconciler& reconciler, const Service& service, const Backend&
   message.set_id(backend.id);
   message.set_weight(backend.weight);
   message.set_state(std::string(name_of(status.state)));
-  message.set_reason(status.reason);
+  message.set_reason(
+      status.share == kFullShare
+          ? status.reason
+          : fmt::format("{}; slow start: {} tenths of its weight", status.reason, status.share));
   message.set_since_unix_s(status.since_unix_s);
   message.set_weight_in_force(status.weight_in_force);
   message.set_next_hop(describe_way(reconciler, status));
   message.set_flows(flows_of(reconciler.link().memory().get(), backend));
+  message.set_flush_at_unix_s(backend.flush_at_unix_s);
 }
 
 void answer(const Reconciler& reconciler, const Service& service, api::Service& message) {
@@ -189,6 +193,7 @@ void answer(const Reconciler& reconciler, const Service& service, api::Service& 
   message.set_sync(std::string(name_of(service.sync)));
   fill_timeouts(service.timeouts, *message.mutable_timeouts());
   fill_health(service.health, *message.mutable_health());
+  message.set_slow_start_s(service.slow_start_s);
   for (const Backend& backend : service.backends)
     answer(reconciler, service, backend, *message.add_backends());
   if (const CompiledService* compiled = compiled_service(reconciler, service.id))

@@ -167,7 +167,11 @@ class Teller {
   }
 
   void tell_pick() {
-    if (explained_.choice == Choice::follow) return;
+    if (explained_.choice == Choice::follow) {
+      if (explained_.backend->state == BackendState::flushing)
+        step("pick", "its backend is being flushed: the packet is answered with a reset");
+      return;
+    }
     const std::string backend =
         explained_.backend ? name_of_backend(explained_.backend->id) : "no backend";
     if (explained_.choice == Choice::orphan)

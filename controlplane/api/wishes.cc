@@ -38,6 +38,8 @@ std::optional<Admin> admin_of(api::SetBackendsRequest::Admin admin) {
       return Admin::draining;
     case api::SetBackendsRequest::DISABLED:
       return Admin::disabled;
+    case api::SetBackendsRequest::FLUSHING:
+      return Admin::flushing;
     default:
       return std::nullopt;
   }
@@ -55,6 +57,7 @@ AddService wish_of(const api::AddServiceRequest& request) {
   wish.sync = request.sync();
   wish.timeouts = timeouts_of(request.timeouts());
   wish.health = health_of(request.health());
+  wish.slow_start_s = request.slow_start_s();
   return wish;
 }
 
@@ -65,6 +68,7 @@ SetService wish_of(const api::SetServiceRequest& request) {
   if (request.has_sync()) wish.sync = request.sync();
   wish.timeouts = timeouts_of(request.timeouts());
   wish.health = health_of(request.health());
+  if (request.has_slow_start_s()) wish.slow_start_s = request.slow_start_s();
   return wish;
 }
 
@@ -75,7 +79,8 @@ AddBackends wish_of(const api::AddBackendsRequest& request) {
 SetBackends wish_of(const api::SetBackendsRequest& request) {
   return {.service = request.service(),
           .backends = backends_of(request.backends()),
-          .admin = admin_of(request.admin())};
+          .admin = admin_of(request.admin()),
+          .deadline_s = request.deadline_s()};
 }
 
 DeleteBackends wish_of(const api::DeleteBackendsRequest& request) {

@@ -149,6 +149,9 @@ class Grower {
           duration(10, kHour_ms));
     value(app, "--rise", to_.rise, "N", "successes until up (default 2)", number(1, 100));
     value(app, "--fall", to_.fall, "N", "failures until down (default 3)", number(1, 100));
+    value(app, "--slow-start", to_.slow_start, "TIME",
+          "in which a backend that comes up gets its full weight (default 0: at once)",
+          seconds(0, 3600));
   }
 
   void grow_backend() {
@@ -167,11 +170,16 @@ class Grower {
            "share of new flows, 0 to 65535 (default 1)");
     weight(some("set", "Change the weight of backends", rota::cli::set_backends),
            "share of new flows, 0 to 65535");
-    some("drain", "No new flows, old ones stay; still checked, so back at once when enabled",
-         rota::cli::drain_backends);
+    CLI::App& drain =
+        some("drain", "No new flows, old ones stay; still checked, so back at once when enabled",
+             rota::cli::drain_backends);
+    value(drain, "--deadline", to_.deadline, "TIME", "then it is flushed, as 5m (default: never)",
+          seconds(1, 30 * 86400));
+    some("flush", "As drain, and the flows it has are cut: both ends see a reset",
+         rota::cli::flush_backends);
     some("disable", "As drain, and not checked: when enabled it is down until a check passes",
          rota::cli::disable_backends);
-    some("enable", "Put drained or disabled backends back", rota::cli::enable_backends);
+    some("enable", "Put drained, flushed or disabled backends back", rota::cli::enable_backends);
     some("del", "Delete backends from a service", rota::cli::delete_backends);
     service(
         leaf(app, "list", "List backends, of all services or of one", rota::cli::list_backends));

@@ -44,6 +44,8 @@ struct Arguments {
   std::string rise;
   std::string fall;
   std::string weight;
+  std::string deadline;
+  std::string slow_start;
   std::string limit = "100";
   std::string watch;  // seconds between two pictures
   std::string count;  // pictures until the end

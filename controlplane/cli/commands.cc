@@ -125,6 +125,7 @@ void administer(const Arguments& arguments, Session& session,
   for (const NamedBackend& backend : named_backends(arguments))
     request.add_backends()->set_endpoint(backend.endpoint);
   request.set_admin(admin);
+  request.set_deadline_s(seconds_of(arguments.deadline));
   print_backends(arguments, session, "", session.call(&Stub::SetBackends, request));
 }
 
@@ -144,23 +145,25 @@ void add_service(const Arguments& arguments, Session& session) {
     request.mutable_health()->set_enabled(true);
     apply_check(arguments, *request.mutable_health());
   }
+  request.set_slow_start_s(seconds_of(arguments.slow_start));
   const api::Service service = session.call(&Stub::AddService, request);
   print(arguments, session, service, fmt::format("added service {}\n", policy_text(service)));
 }
 
 void set_service(const Arguments& arguments, Session& session) {
   if (arguments.scheduler.empty() && arguments.sync.empty() && !any_timeout(arguments) &&
-      !any_check(arguments))
-    throw Failure(
-        ExitCode::wrong_usage,
-        "expected something to change (--scheduler, --sync, a timeout, --check), got nothing\n"
-        "try: rota service set --help");
+      !any_check(arguments) && arguments.slow_start.empty())
+    throw Failure(ExitCode::wrong_usage,
+                  "expected something to change (--scheduler, --sync, a timeout, --check, "
+                  "--slow-start), got nothing\n"
+                  "try: rota service set --help");
   api::SetServiceRequest request;
   request.set_name(arguments.service);
   if (!arguments.scheduler.empty()) request.set_scheduler(arguments.scheduler);
   if (!arguments.sync.empty()) request.set_sync(arguments.sync);
   if (any_timeout(arguments)) *request.mutable_timeouts() = timeouts_of(arguments);
   if (any_check(arguments)) apply_check(arguments, *request.mutable_health());
+  if (!arguments.slow_start.empty()) request.set_slow_start_s(seconds_of(arguments.slow_start));
   const api::Service service = session.call(&Stub::SetService, request);
   print(arguments, session, service, fmt::format("changed service {}\n", policy_text(service)));
 }
@@ -206,6 +209,9 @@ void set_backends(const Arguments& arguments, Session& session) {
 
 void drain_backends(const Arguments& arguments, Session& session) {
   administer(arguments, session, api::SetBackendsRequest::DRAINING);
+}
+void flush_backends(const Arguments& arguments, Session& session) {
+  administer(arguments, session, api::SetBackendsRequest::FLUSHING);
 }
 void disable_backends(const Arguments& arguments, Session& session) {
   administer(arguments, session, api::SetBackendsRequest::DISABLED);

@@ -17,6 +17,7 @@ void show_service(const Arguments&, Session&);
 void add_backends(const Arguments&, Session&);
 void set_backends(const Arguments&, Session&);
 void drain_backends(const Arguments&, Session&);
+void flush_backends(const Arguments&, Session&);
 void disable_backends(const Arguments&, Session&);
 void enable_backends(const Arguments&, Session&);
 void delete_backends(const Arguments&, Session&);

@@ -17,6 +17,7 @@ Cell state_cell(const std::string& state) {
   static constexpr std::pair<std::string_view, Colour> kShades[] = {{"up", Colour::green},
                                                                     {"down", Colour::red},
                                                                     {"draining", Colour::yellow},
+                                                                    {"flushing", Colour::yellow},
                                                                     {"disabled", Colour::faint}};
   for (const auto& [name, colour] : kShades)
     if (state == name) return {state, colour};
@@ -63,13 +64,19 @@ Table backend_table() {
                 {"REASON"}}};
 }
 
+std::string reason_text(const api::Backend& backend, const View& view) {
+  const uint64_t flush_at = backend.flush_at_unix_s();
+  if (backend.state() != "draining" || flush_at <= view.now_s) return backend.reason();
+  return fmt::format("{}, flushed in {}", backend.reason(), show_duration(flush_at - view.now_s));
+}
+
 void add_backends(Table& table, const api::Service& service, const View& view) {
   for (const auto& backend : service.backends()) {
     const uint64_t since = backend.since_unix_s();
     table.add({service.name(), backend.endpoint(), uint64_t{backend.weight()},
                uint64_t{backend.weight_in_force()}, state_cell(backend.state()),
                since == 0 ? "" : show_duration(view.now_s > since ? view.now_s - since : 0),
-               backend.flows(), backend.next_hop(), backend.reason()});
+               backend.flows(), backend.next_hop(), reason_text(backend, view)});
   }
 }
 
@@ -234,6 +241,7 @@ std::string view_service(const api::Service& service, const View& view) {
                                     seconds_or_default(service.timeouts().closing_s()),
                                     seconds_or_default(service.timeouts().unproven_s())));
   facts.add("check", check_text(service.health()));
+  if (service.slow_start_s() != 0) facts.add("slow start", show_duration(service.slow_start_s()));
   facts.add("backends", fmt::format("{} of {} up, {} flows", backends_up(service),
                                     service.backends_size(), flows_of(service)));
   std::string out = facts.take(view);

@@ -27,17 +27,32 @@ BackendWay way_to_backend(const Service& service, const Backend& backend, const 
   return {&hop, {}};
 }
 
+namespace {
+
+BackendJudgement judge_drained(const Backend& backend, uint64_t now_unix_s) {
+  const uint64_t deadline = backend.flush_at_unix_s;
+  if (deadline == 0)
+    return {BackendState::draining, "drained by the operator", backend.changed_unix_s, {}};
+  if (now_unix_s < deadline)
+    return {BackendState::draining, "drained by the operator", backend.changed_unix_s, deadline};
+  return {BackendState::flushing, "drained by the operator, the deadline is over", deadline, {}};
+}
+
+}  // namespace
+
 BackendJudgement judge(const Service& service, const Backend& backend, std::string_view obstacle,
-                       const HealthFact* health) {
+                       const HealthFact* health, uint64_t now_unix_s) {
+  const uint64_t changed = backend.changed_unix_s;
   if (backend.admin == Admin::disabled)
-    return {BackendState::disabled, "disabled by the operator", backend.changed_unix_s};
-  if (backend.admin == Admin::draining)
-    return {BackendState::draining, "drained by the operator", backend.changed_unix_s};
-  if (!obstacle.empty()) return {BackendState::down, obstacle, std::nullopt};
+    return {BackendState::disabled, "disabled by the operator", changed, {}};
+  if (backend.admin == Admin::flushing)
+    return {BackendState::flushing, "flushed by the operator", changed, {}};
+  if (backend.admin == Admin::draining) return judge_drained(backend, now_unix_s);
+  if (!obstacle.empty()) return {BackendState::down, obstacle, {}, {}};
   if (!service.health.enabled)
-    return {BackendState::up, "not checked: the health check is off", backend.changed_unix_s};
-  if (health == nullptr) return {BackendState::down, "not checked yet", std::nullopt};
-  return {health->state, health->reason, std::max(health->since_unix_s, backend.changed_unix_s)};
+    return {BackendState::up, "not checked: the health check is off", changed, {}};
+  if (health == nullptr) return {BackendState::down, "not checked yet", {}, {}};
+  return {health->state, health->reason, std::max(health->since_unix_s, changed), {}};
 }
 
 }  // namespace rota

@@ -29,10 +29,11 @@ struct BackendJudgement {
   BackendState state = BackendState::down;
   std::string_view reason;               // lives as long as service, facts and routing
   std::optional<uint64_t> since_unix_s;  // nothing: since it was first seen so
+  std::optional<uint64_t> until_unix_s;  // when time alone changes it
 };
 
 // `obstacle`: as of way_to_backend().
 BackendJudgement judge(const Service& service, const Backend& backend, std::string_view obstacle,
-                       const HealthFact* health);
+                       const HealthFact* health, uint64_t now_unix_s);
 
 }  // namespace rota

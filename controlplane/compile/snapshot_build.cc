@@ -83,12 +83,15 @@ class Compilation {
   // Walks both maps, which are ordered by id.
   void compile_services() {
     note_new_health();
+    result_.changes_at_unix_s = kNever_s;
     auto place = result_.services.begin();
     for (const auto& [id, service] : model_.services()) {
       while (place != result_.services.end() && place->first < id) place = drop_service(place);
       if (place == result_.services.end() || place->first != id)
         place = result_.services.emplace_hint(place, id, nullptr);
       update_service(service, place->second);
+      result_.changes_at_unix_s =
+          std::min(result_.changes_at_unix_s, place->second->changes_at_unix_s);
       ++place;
     }
     while (place != result_.services.end()) place = drop_service(place);
@@ -124,7 +127,8 @@ class Compilation {
   // Nothing that bears on the compiled service has changed: the quick answer for most.
   bool is_untouched(const Service& service, const CompiledService* compiled) const {
     return compiled != nullptr && !routing_changed_ && !health_changed_[service.id] &&
-           compiled->model_revision == service.revision && !peer_to_mirror(service.id, *compiled);
+           compiled->model_revision == service.revision && is_its_time(*compiled) &&
+           !peer_to_mirror(service.id, *compiled);
   }
 
   // The peer's turns, where ours could be the same and are not yet; else nullptr.
@@ -138,9 +142,16 @@ class Compilation {
     return same_takers(found->second, current) ? &found->second : nullptr;
   }
 
+  bool is_its_time(const CompiledService& compiled) const {
+    return facts_.now_unix_s >= compiled.compiled_at_unix_s &&
+           facts_.now_unix_s < compiled.changes_at_unix_s;
+  }
+
   // Compiling would lead to the same.
   bool still_holds(const Service& service, const CompiledService* compiled) const {
-    if (compiled == nullptr || compiled->model_revision != service.revision) return false;
+    if (compiled == nullptr || compiled->model_revision != service.revision ||
+        !is_its_time(*compiled))
+      return false;
     if (peer_to_mirror(service.id, *compiled)) return false;
     for (size_t i = 0; i < service.backends.size(); ++i)
       if (!still_stands(service, i, *compiled) || !still_reached(service, i, *compiled))
@@ -151,7 +162,8 @@ class Compilation {
   bool still_stands(const Service& service, size_t i, const CompiledService& compiled) const {
     const Backend& backend = service.backends[i];
     const BackendStatus& status = compiled.backends[i];
-    const auto found = judge(service, backend, status.obstacle, facts_.health.find(backend));
+    const auto found =
+        judge(service, backend, status.obstacle, facts_.health.find(backend), facts_.now_unix_s);
     return found.state == status.state && found.reason == status.reason &&
            found.since_unix_s.value_or(status.since_unix_s) == status.since_unix_s;
   }
@@ -173,6 +185,7 @@ class Compilation {
   ServicePointer compile_service(const Service& service, const CompiledService* previous) {
     auto compiled = std::make_shared<CompiledService>();
     compiled->model_revision = service.revision;
+    compiled->compiled_at_unix_s = facts_.now_unix_s;
     compiled->steering.push_back({steering_key(service_key(service)), {0}});
     for (const Backend& backend : service.backends) assess(service, backend, previous, *compiled);
     take_turns(service, previous, *compiled);
@@ -184,7 +197,9 @@ class Compilation {
   void assess(const Service& service, const Backend& backend, const CompiledService* previous,
               CompiledService& compiled) {
     const BackendWay way = way_to_backend(service, backend, cache_.routing);
-    const auto found = judge(service, backend, way.obstacle, facts_.health.find(backend));
+    const auto found =
+        judge(service, backend, way.obstacle, facts_.health.find(backend), facts_.now_unix_s);
+    if (found.until_unix_s) changes_at(*found.until_unix_s, compiled);
     BackendStatus status{.id = backend.id,
                          .state = found.state,
                          .reason = std::string(found.reason),
@@ -205,6 +220,10 @@ class Compilation {
     service_of_slot[backend.slot] = service.id;
   }
 
+  static void changes_at(uint64_t unix_s, CompiledService& compiled) {
+    compiled.changes_at_unix_s = std::min(compiled.changes_at_unix_s, unix_s);
+  }
+
   static void keep_since(BackendStatus& status, const CompiledService* previous) {
     if (previous == nullptr) return;
     const auto& before = previous->backends;
@@ -214,12 +233,27 @@ class Compilation {
       status.since_unix_s = found->since_unix_s;
   }
 
+  // Who takes new flows, and with which weight at this time.
+  std::vector<TurnTaker> takers_of(const Service& service, CompiledService& compiled) const {
+    std::vector<TurnTaker> takers;
+    std::vector<uint32_t> shares;
+    for (size_t i = 0; i < service.backends.size(); ++i) {
+      BackendStatus& status = compiled.backends[i];
+      if (status.state != BackendState::up || service.backends[i].weight == 0) continue;
+      const SlowStart start =
+          slow_start(status.since_unix_s, service.slow_start_s, facts_.now_unix_s);
+      changes_at(start.changes_at_unix_s, compiled);
+      status.share = start.share;
+      takers.push_back({status.id, service.backends[i].weight});
+      shares.push_back(start.share);
+    }
+    apply_shares(takers, shares);
+    return takers;
+  }
+
   void take_turns(const Service& service, const CompiledService* previous,
                   CompiledService& compiled) {
-    std::vector<TurnTaker> takers;
-    for (size_t i = 0; i < service.backends.size(); ++i)
-      if (compiled.backends[i].state == BackendState::up && service.backends[i].weight > 0)
-        takers.push_back({service.backends[i].id, service.backends[i].weight});
+    const std::vector<TurnTaker> takers = takers_of(service, compiled);
     const TurnVersion& version = current_turns(service.id, takers);
     const bool kept =
         previous != nullptr && previous->compiled_turns->version.version == version.version;

@@ -23,6 +23,7 @@
 #include "bpf/abi.h"
 #include "controlplane/compile/blob.h"
 #include "controlplane/compile/facts.h"
+#include "controlplane/compile/slow_start.h"
 #include "controlplane/compile/turns.h"
 #include "controlplane/model/compile_state.h"
 #include "controlplane/model/model.h"
@@ -36,7 +37,9 @@ struct BackendStatus {
   BackendState state = BackendState::down;
   std::string reason;  // why it is in this state
   uint64_t since_unix_s = 0;
-  uint32_t weight_in_force = 0;  // after rounding; 0 while it takes no new flows
+  uint32_t weight_in_force = 0;  // after rounding; 0 while it takes no new flows. During a slow
+                                 // start of the service ten times the weight
+  uint32_t share = kFullShare;   // of its weight, by the slow start, in tenths
   uint32_t next_hop = 0;         // number; 0: there is no way to it
   std::string_view obstacle;     // what is in the way to it; empty: nothing
 };
@@ -57,6 +60,8 @@ struct CompiledService {
   std::shared_ptr<const CompiledTurns> compiled_turns;
   uint64_t on_link_ports = 0;  // as in the blob
   uint64_t model_revision = 0;
+  uint64_t compiled_at_unix_s = 0;
+  uint64_t changes_at_unix_s = kNever_s;  // by time alone
   uint64_t turns_version = 0;
   uint32_t turns = 0;    // length of the turn sequence
   bool rounded = false;  // the weights did not fit: those in force are shown
@@ -85,6 +90,8 @@ struct Compiled {
   std::map<uint16_t, std::shared_ptr<const CompiledService>> services;  // by id
   std::vector<WantedNeighbour> wanted_neighbours;
   CompileChanges changes;  // against the previous result; against nothing for the first
+
+  uint64_t changes_at_unix_s = kNever_s;  // of one of the services
 
   std::map<uint16_t, TurnState> turns;  // by service id
   std::unique_ptr<CompileCache> cache;

@@ -291,6 +291,9 @@ Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t no
   if (!timeouts) return timeouts.error();
   const auto health = changed(HealthCheck{.enabled = *protocol == Protocol::tcp}, wish.health);
   if (!health) return health.error();
+  const auto slow_start_s =
+      in_range("slow start in seconds", wish.slow_start_s, 0, kSlowStartMax_s);
+  if (!slow_start_s) return slow_start_s.error();
 
   service.name = *name;
   service.vip = *vip;
@@ -300,6 +303,7 @@ Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t no
   service.sync = *sync;
   service.timeouts = *timeouts;
   service.health = *health;
+  service.slow_start_s = *slow_start_s;
 
   if (model.find(service.name) != nullptr)
     return error(ErrorCode::already_exists, "service \"{}\": there is one of that name",
@@ -333,6 +337,9 @@ Result<Edit> set_service(const Model& model, const SetService& wish) {
   if (!timeouts) return timeouts.error();
   const auto health = changed(old.health, wish.health);
   if (!health) return health.error();
+  const auto slow_start_s = in_range(
+      "slow start in seconds", wish.slow_start_s.value_or(old.slow_start_s), 0, kSlowStartMax_s);
+  if (!slow_start_s) return slow_start_s.error();
 
   Service service = old;
   service.backends.clear();
@@ -340,14 +347,15 @@ Result<Edit> set_service(const Model& model, const SetService& wish) {
   service.sync = *sync;
   service.timeouts = *timeouts;
   service.health = *health;
+  service.slow_start_s = *slow_start_s;
   std::string what = fmt::format(
       "set service {}: scheduler {}, sync {}, timeouts {} {} {} s, health {} {} ms, timeout {} ms, "
       "rise {}, "
-      "fall {}",
+      "fall {}, slow start {} s",
       service.name, name_of(service.scheduler), name_of(service.sync),
       service.timeouts.established_s, service.timeouts.closing_s, service.timeouts.unproven_s,
       service.health.enabled ? "every" : "off, every", service.health.interval_ms,
-      service.health.timeout_ms, service.health.rise, service.health.fall);
+      service.health.timeout_ms, service.health.rise, service.health.fall, service.slow_start_s);
   return make_edit(model, std::move(what), PutService{std::move(service)});
 }
 
@@ -403,11 +411,32 @@ Result<Edit> add_backends(const Model& model, const AddBackends& wish, uint64_t 
   return edit;
 }
 
+namespace {
+
+void administer(Backend& backend, Admin admin, uint32_t deadline_s, uint64_t now_unix_s) {
+  if (backend.admin != admin) backend.changed_unix_s = now_unix_s;
+  backend.admin = admin;
+  backend.flush_at_unix_s = deadline_s == 0 ? 0 : now_unix_s + deadline_s;
+}
+
+std::string describe(const Backend& backend, uint32_t deadline_s) {
+  return fmt::format("weight {}, {}{}", backend.weight, name_of(backend.admin),
+                     deadline_s == 0 ? "" : fmt::format(" and flushed in {} s", deadline_s));
+}
+
+}  // namespace
+
 Result<Edit> set_backends(const Model& model, const SetBackends& wish, uint64_t now_unix_s) {
   const auto found = named_service(model, wish.service);
   if (!found) return found.error();
   const Service& service = **found;
   if (wish.backends.empty()) return nothing_named(service.name);
+  if (wish.deadline_s != 0 && wish.admin != Admin::draining)
+    return error(ErrorCode::invalid_argument, "deadline {} s: expected it with draining only",
+                 wish.deadline_s);
+  if (wish.deadline_s > kDrainDeadlineMax_s)
+    return error(ErrorCode::invalid_argument, "deadline {} s: expected 0..{}", wish.deadline_s,
+                 kDrainDeadlineMax_s);
   const BackendsByEndpoint known(service);
   EndpointReader endpoints;
   EditText what("set", "of", service.name, wish.backends.size());
@@ -422,11 +451,8 @@ Result<Edit> set_backends(const Model& model, const SetBackends& wish, uint64_t 
         weight_in_range(format_endpoint(*place), wanted.weight.value_or(old->weight));
     if (!weight) return weight.error();
     backend.weight = *weight;
-    if (wish.admin && *wish.admin != backend.admin) {
-      backend.admin = *wish.admin;
-      backend.changed_unix_s = now_unix_s;
-    }
-    what.add(*place, fmt::format("weight {}, {}", backend.weight, name_of(backend.admin)));
+    if (wish.admin) administer(backend, *wish.admin, wish.deadline_s, now_unix_s);
+    what.add(*place, describe(backend, wish.deadline_s));
     edit.changes.emplace_back(PutBackend{service.id, backend});
   }
   edit.what = what.text();

@@ -24,6 +24,8 @@ std::string_view name_of(Admin admin) {
       return "draining";
     case Admin::disabled:
       return "disabled";
+    case Admin::flushing:
+      return "flushing";
   }
   return "unknown";
 }

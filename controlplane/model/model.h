@@ -29,7 +29,7 @@
 namespace rota {
 
 // What the operator asks of a backend; up and down are observed, not asked for.
-enum class Admin : uint8_t { enabled = 1, draining = 2, disabled = 3 };
+enum class Admin : uint8_t { enabled = 1, draining = 2, disabled = 3, flushing = 4 };
 std::string_view name_of(Admin admin);
 
 struct Backend {
@@ -38,7 +38,8 @@ struct Backend {
   AddressPort endpoint;
   uint16_t weight = 1;  // 0 takes no new flows
   Admin admin = Admin::enabled;
-  uint64_t changed_unix_s = 0;  // when `admin` was last set
+  uint64_t changed_unix_s = 0;   // when `admin` was last set
+  uint64_t flush_at_unix_s = 0;  // draining: when it is flushed, 0: never
 };
 
 // TCP connect to the backend's own address and port.
@@ -50,6 +51,9 @@ struct HealthCheck {
   uint32_t fall = 3;            // failures until down, 1..100
 };
 
+inline constexpr uint32_t kSlowStartMax_s = 3600;
+inline constexpr uint32_t kDrainDeadlineMax_s = 30 * 86400;
+
 struct Service {
   uint16_t id = 0;  // stable, 1..65535; reused only when no flow record can hold it any more
   std::string name;
@@ -60,6 +64,7 @@ struct Service {
   Sync sync = Sync::async;
   ServiceTimeouts timeouts{};
   HealthCheck health;
+  uint32_t slow_start_s = 0;      // in which a backend that comes up gets its full weight
   std::vector<Backend> backends;  // by id, ascending
   uint64_t revision = 0;          // Edit::draw of the last change of it or a backend of it
 };
@@ -220,6 +225,7 @@ struct AddService {
   std::string sync;       // empty: async
   TimeoutsChange timeouts;
   HealthChange health;
+  uint32_t slow_start_s = 0;
 };
 
 struct SetService {
@@ -228,6 +234,7 @@ struct SetService {
   std::optional<std::string> sync;
   TimeoutsChange timeouts;
   HealthChange health;
+  std::optional<uint32_t> slow_start_s;
 };
 
 struct BackendWish {
@@ -244,6 +251,7 @@ struct SetBackends {
   std::string service;
   std::vector<BackendWish> backends;
   std::optional<Admin> admin;  // of all of them
+  uint32_t deadline_s = 0;     // with draining: from now until they are flushed, 0: never
 };
 
 struct DeleteBackends {

@@ -92,6 +92,10 @@ INSERT INTO meta VALUES ('fallback_key_low', random()), ('fallback_key_high', ra
     R"(
 ALTER TABLE services ADD COLUMN sync TEXT NOT NULL DEFAULT 'async';
 )",
+    R"(
+ALTER TABLE services ADD COLUMN slow_start_s INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE backends ADD COLUMN flush_at_unix_s INTEGER NOT NULL DEFAULT 0;
+)",
 };
 constexpr int64_t kSchemaVersion = std::size(kSchemaSteps);
 
@@ -192,9 +196,10 @@ TurnState read_turns(std::span<const std::byte> bytes) {
 }
 
 Admin parse_admin(std::string_view text) {
-  for (const Admin admin : {Admin::enabled, Admin::draining, Admin::disabled})
+  for (const Admin admin : {Admin::enabled, Admin::draining, Admin::disabled, Admin::flushing})
     if (text == name_of(admin)) return admin;
-  refuse(fmt::format("backend state \"{}\": expected enabled, draining or disabled", text));
+  refuse(
+      fmt::format("backend state \"{}\": expected enabled, draining, disabled or flushing", text));
 }
 
 }  // namespace
@@ -398,7 +403,7 @@ template <typename Database>
 void write(Database& database, const PutService& change) {
   const Service& service = change.service;
   Statement(database,
-            "INSERT INTO services VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO services VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (id) DO UPDATE SET name = excluded.name, vip = excluded.vip, "
             "protocol = excluded.protocol, mode = excluded.mode, scheduler = excluded.scheduler, "
             "established_s = excluded.established_s, closing_s = excluded.closing_s, "
@@ -406,13 +411,13 @@ void write(Database& database, const PutService& change) {
             "health_interval_ms = excluded.health_interval_ms, "
             "health_timeout_ms = excluded.health_timeout_ms, "
             "health_rise = excluded.health_rise, health_fall = excluded.health_fall, "
-            "sync = excluded.sync")
+            "sync = excluded.sync, slow_start_s = excluded.slow_start_s")
       .execute(service.id, service.name, format_endpoint(service.vip), name_of(service.protocol),
                name_of(service.mode), name_of(service.scheduler), service.timeouts.established_s,
                service.timeouts.closing_s, service.timeouts.unproven_s,
                int64_t{service.health.enabled}, service.health.interval_ms,
                service.health.timeout_ms, service.health.rise, service.health.fall,
-               name_of(service.sync));
+               name_of(service.sync), service.slow_start_s);
   Statement(database, "DELETE FROM retired WHERE kind = ? AND id = ?")
       .execute(static_cast<int64_t>(Retired::Kind::service), service.id);
 }
@@ -426,11 +431,13 @@ template <typename Database>
 void write(Database& database, const PutBackend& change) {
   const Backend& backend = change.backend;
   Statement(database,
-            "INSERT INTO backends VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+            "INSERT INTO backends VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
             "weight = excluded.weight, admin = excluded.admin, "
-            "changed_unix_s = excluded.changed_unix_s")
+            "changed_unix_s = excluded.changed_unix_s, "
+            "flush_at_unix_s = excluded.flush_at_unix_s")
       .execute(backend.id, change.service, backend.slot, format_endpoint(backend.endpoint),
-               backend.weight, name_of(backend.admin), word(backend.changed_unix_s));
+               backend.weight, name_of(backend.admin), word(backend.changed_unix_s),
+               word(backend.flush_at_unix_s));
   Statement(database, "DELETE FROM retired WHERE kind = ? AND id = ?")
       .execute(static_cast<int64_t>(Retired::Kind::slot), backend.slot);
   if (get_meta(database, "next_backend_id") <= backend.id)
@@ -467,6 +474,7 @@ Service service_of(Statement& row) {
   health.rise = narrow<uint32_t>("health rise", row.integer(column++), 1, 100);
   health.fall = narrow<uint32_t>("health fall", row.integer(column++), 1, 100);
   service.sync = good(parse_sync(row.text(column++)));
+  service.slow_start_s = narrow<uint32_t>("slow start", row.integer(column++), 0, kSlowStartMax_s);
   return service;
 }
 
@@ -476,7 +484,8 @@ Backend backend_of(Statement& row) {
                  .endpoint = good(parse_endpoint("backend", row.text(3))),
                  .weight = narrow<uint16_t>("weight", row.integer(4)),
                  .admin = parse_admin(row.text(5)),
-                 .changed_unix_s = static_cast<uint64_t>(row.integer(6))};
+                 .changed_unix_s = static_cast<uint64_t>(row.integer(6)),
+                 .flush_at_unix_s = static_cast<uint64_t>(row.integer(7))};
 }
 
 template <typename Database>

@@ -40,8 +40,8 @@ struct AuditEntry {
 
 class Store {
  public:
-  // Opens or creates the database file. Refuses one that is corrupt, newer than this program,
-  // another program's, or open elsewhere.
+  // Opens or creates the database file; one of an older version is brought up to date. Refuses one
+  // that is corrupt, newer than this program, another program's, or open elsewhere.
   static Result<Store> open(const std::string& path);
 
   Store(Store&&) noexcept;

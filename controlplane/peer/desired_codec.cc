@@ -41,10 +41,11 @@ auto guarded(Work work) -> Result<decltype(work())> {
 }
 
 Admin parse_admin(std::string_view text) {
-  for (const Admin admin : {Admin::enabled, Admin::draining, Admin::disabled})
+  for (const Admin admin : {Admin::enabled, Admin::draining, Admin::disabled, Admin::flushing})
     if (text == name_of(admin)) return admin;
-  throw Wrong{{ErrorCode::invalid_argument,
-               fmt::format("state \"{}\": expected enabled, draining or disabled", text)}};
+  throw Wrong{
+      {ErrorCode::invalid_argument,
+       fmt::format("state \"{}\": expected enabled, draining, disabled or flushing", text)}};
 }
 
 void fill(const Backend& backend, peer::Backend& message) {
@@ -54,6 +55,7 @@ void fill(const Backend& backend, peer::Backend& message) {
   message.set_weight(backend.weight);
   message.set_admin(std::string(name_of(backend.admin)));
   message.set_changed_unix_s(backend.changed_unix_s);
+  message.set_flush_at_unix_s(backend.flush_at_unix_s);
 }
 
 Backend backend_of(const peer::Backend& message) {
@@ -62,7 +64,8 @@ Backend backend_of(const peer::Backend& message) {
           .endpoint = good(parse_endpoint("backend", message.endpoint())),
           .weight = narrow<uint16_t>("weight", message.weight()),
           .admin = parse_admin(message.admin()),
-          .changed_unix_s = message.changed_unix_s()};
+          .changed_unix_s = message.changed_unix_s(),
+          .flush_at_unix_s = message.flush_at_unix_s()};
 }
 
 // Without its backends.
@@ -82,6 +85,7 @@ void fill(const Service& service, peer::Service& message) {
   message.set_health_timeout_ms(service.health.timeout_ms);
   message.set_health_rise(service.health.rise);
   message.set_health_fall(service.health.fall);
+  message.set_slow_start_s(service.slow_start_s);
 }
 
 Service service_of(const peer::Service& message) {
@@ -107,6 +111,7 @@ Service service_of(const peer::Service& message) {
       narrow<uint32_t>("health timeout", message.health_timeout_ms(), 10, health.interval_ms);
   health.rise = narrow<uint32_t>("health rise", message.health_rise(), 1, 100);
   health.fall = narrow<uint32_t>("health fall", message.health_fall(), 1, 100);
+  service.slow_start_s = narrow<uint32_t>("slow start", message.slow_start_s(), 0, kSlowStartMax_s);
   return service;
 }
 

@@ -157,10 +157,7 @@ class RandomLife : public ControlWorld {
         if (pick(4) == 0) maybe(rota::delete_service(model, name(), facts.now_unix_s));
         return;
       case 6:
-        return maybe(rota::set_backend(
-            model,
-            {.service = name(), .endpoint = endpoint(), .admin = static_cast<Admin>(1 + pick(3))},
-            facts.now_unix_s));
+        return administer(static_cast<Admin>(1 + pick(4)));
       case 7:
         return check_one();
       case 8:
@@ -178,6 +175,10 @@ class RandomLife : public ControlWorld {
 
  private:
   uint32_t pick(uint32_t limit) { return static_cast<uint32_t>(test::below(random_, limit)); }
+  void administer(Admin admin) {
+    const uint32_t deadline_s = admin == Admin::draining && pick(2) == 0 ? 1 + pick(500) : 0;
+    maybe(set_backends(model, {name(), {{endpoint(), {}}}, admin, deadline_s}, facts.now_unix_s));
+  }
   void maybe(const Result<Edit>& planned) {
     if (planned.ok()) model.apply(*planned);
   }
@@ -193,7 +194,8 @@ class RandomLife : public ControlWorld {
     return {.name = name(),
             .vip = "203.0.113." + std::to_string(1 + pick(20)) + ":80",
             .protocol = pick(2) == 0 ? "tcp" : "udp",
-            .mode = pick(3) == 0 ? "dsr" : "dnat"};
+            .mode = pick(3) == 0 ? "dsr" : "dnat",
+            .slow_start_s = pick(3) == 0 ? pick(600) : 0};
   }
   void check_one() {
     for (const auto& [id, service] : model.services())
@@ -357,7 +359,7 @@ TEST(SnapshotBuild, TurnsChangeExactlyWhenWhoTakesThemDoes) {
       const auto& backends = world.model.find(id)->backends;
       for (size_t b = 0; b < backends.size(); ++b)
         if (service->backends[b].state == BackendState::up && backends[b].weight > 0)
-          takers.emplace_back(backends[b].id, backends[b].weight);
+          takers.emplace_back(backends[b].id, service->backends[b].weight_in_force);
       now[id] = {service->turns_version, takers};
       const auto found = before.find(id);
       if (found == before.end()) continue;

@@ -4,12 +4,14 @@
 // advance_turns() against a simulated dataplane: what clients see of the turns while the set of
 // backends changes all the time, and readings come when they come.
 #include <algorithm>
+#include <cmath>
 #include <deque>
 #include <gtest/gtest.h>
 #include <map>
 #include <optional>
 #include <vector>
 
+#include "controlplane/compile/slow_start.h"
 #include "controlplane/compile/turns.h"
 #include "tests/support/seed.h"
 
@@ -197,6 +199,78 @@ TEST(TurnStates, TheVersionIsAboveWhatTheDataplaneHas) {
   const TicketReading reading{.next = 10, .base = 5, .turns_version = 900};
   const TurnTaker taker{1, 1};
   EXPECT_EQ(advance_turns({}, reading, {&taker, 1}).current()->version, 901u);
+}
+
+// Backends come up at random times while connections come: inside each generation every backend is
+// less than one connection from its weight's share, counted from the generation's first ticket.
+TEST(TurnStates, TheTurnsOfASlowStartAreExactForTheWeightsInForce) {
+  auto random = test::random_source();
+  for (int run = 0; run < 10; ++run) {
+    SimulatedDataplane dataplane;
+    TurnState state;
+    const auto slow_start_s = static_cast<uint32_t>(1 + test::below(random, 60));
+    const size_t count = 2 + test::below(random, 6);
+    std::vector<uint32_t> weights;
+    std::vector<uint64_t> up_since;
+    for (size_t i = 0; i < count; ++i) {
+      weights.push_back(static_cast<uint32_t>(1 + test::below(random, i == 0 ? 600 : 5)));
+      up_since.push_back(test::below(random, 60));
+    }
+    TurnSequence sequence;
+    std::vector<TurnTaker> in_force;
+    std::map<uint32_t, uint64_t> taken;
+    uint64_t tickets = 0;
+    for (uint64_t now = 0; now <= 120; ++now) {
+      std::vector<TurnTaker> takers;
+      std::vector<uint32_t> shares;
+      for (size_t i = 0; i < count; ++i) {
+        if (now < up_since[i]) continue;
+        takers.push_back({static_cast<uint32_t>(i + 1), weights[i]});
+        shares.push_back(slow_start(up_since[i], slow_start_s, now).share);
+      }
+      apply_shares(takers, shares);
+      for (const TurnTaker& taker : takers) ASSERT_TRUE(taker.weight >= 1 && taker.weight <= 65535);
+      if (takers.empty()) continue;
+      state = advance_turns(state, dataplane.read(), takers);
+      const TurnVersion& version = *state.current();
+      if (dataplane.read().turns_version != version.version) {
+        dataplane.swap_in(version);
+        sequence = sequence_of(version);
+        in_force = takers;
+        taken.clear();
+        tickets = 0;
+      }
+      for (uint64_t n = test::below(random, 40); n > 0; --n) {
+        ++taken[dataplane.draw()];
+        ++tickets;
+        for (size_t i = 0; i < in_force.size(); ++i) {
+          const double share = static_cast<double>(tickets) * sequence.weights[i] /
+                               static_cast<double>(sequence.turns.size());
+          ASSERT_LT(std::abs(share - static_cast<double>(taken[in_force[i].backend_id])), 1)
+              << "second " << now;
+        }
+      }
+    }
+    for (size_t i = 0; i < count; ++i) ASSERT_EQ(in_force[i].weight, weights[i]);
+  }
+}
+
+TEST(SlowStart, GrowsToTheFullShareAndSaysWhenNext) {
+  for (const uint32_t seconds : {0u, 1u, 3u, 7u, 10u, 30u, 3600u}) {
+    uint32_t before = 0;
+    for (uint64_t now = 1000; now <= 1000 + seconds; ++now) {
+      const SlowStart at = slow_start(1000, seconds, now);
+      ASSERT_GE(at.share, std::max(before, 1u));
+      ASSERT_EQ(at.share == kFullShare, now == 1000 + seconds) << seconds;
+      ASSERT_EQ(at.changes_at_unix_s == kNever_s, at.share == kFullShare);
+      before = at.share;
+      if (at.share == kFullShare) break;
+      ASSERT_GT(at.changes_at_unix_s, now);
+      ASSERT_EQ(slow_start(1000, seconds, at.changes_at_unix_s - 1).share, at.share);
+      ASSERT_GT(slow_start(1000, seconds, at.changes_at_unix_s).share, at.share);
+    }
+  }
+  EXPECT_EQ(slow_start(1000, 30, 500).share, 1u) << "a clock set back";
 }
 
 }  // namespace

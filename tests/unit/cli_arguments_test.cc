@@ -86,6 +86,8 @@ constexpr Wrong kWrong[] = {
     {"peer init --nodes lb1,lb/2 --out /nowhere", "--nodes \"lb/2\": expected 1 to 63 letters"},
     {"peer init --nodes lb1,ca --out /nowhere", "--nodes \"ca\": expected a node's name"},
     {"peer init --nodes lb1,lb1 --out /nowhere", "--nodes \"lb1,lb1\": expected two different"},
+    {"backend drain web 10.0.0.11:80 --deadline 0", "--deadline \"0\": expected whole seconds"},
+    {"service set web --slow-start 2h", "--slow-start \"2h\": expected whole seconds, 0..3600"},
     {"flows --limit -1", "--limit \"-1\": expected a number"},
     {"flows --client 10.0.0", "--client \"10.0.0\": expected ADDRESS:PORT"},
     {"stats --watch 0", "--watch \"0\": expected seconds, 0.1..3600"},
@@ -167,6 +169,8 @@ TEST_F(Rota, ServiceSetNamesOnlyWhatChanges) {
   EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" health { timeout_ms: 700 }");
   run("service set web --check none");
   EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" health { enabled: false }");
+  run("service set web --slow-start 30s");
+  EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" slow_start_s: 30");
   run("service set web --scheduler maglev");
   EXPECT_EQ(rotad.set_service.ShortDebugString(), "name: \"web\" scheduler: \"maglev\"");
   run("service set web --sync strict");
@@ -191,6 +195,12 @@ TEST_F(Rota, BackendCommandsSendTheirOneChange) {
   run("backend enable web 10.0.0.14:8443");
   EXPECT_EQ(rotad.set_backends.admin(), api::SetBackendsRequest::ENABLED);
   EXPECT_FALSE(rotad.set_backends.backends(0).has_weight());
+
+  run("backend flush web 10.0.0.14:8443");
+  EXPECT_EQ(rotad.set_backends.admin(), api::SetBackendsRequest::FLUSHING);
+  run("backend drain web 10.0.0.14:8443 --deadline 5m");
+  EXPECT_EQ(rotad.set_backends.admin(), api::SetBackendsRequest::DRAINING);
+  EXPECT_EQ(rotad.set_backends.deadline_s(), 300u);
 
   EXPECT_EQ(run("backend del web 10.0.0.14:8443").out, "deleted backend 10.0.0.14:8443 of web\n");
   EXPECT_EQ(rotad.deleted, "web 10.0.0.14:8443");

@@ -362,6 +362,89 @@ TEST_F(CompileTest, ABackendWhoseRouteMovesIsSteeredOnItsNewPort) {
   EXPECT_EQ(next_hop("web", "10.0.0.12:8443")->port, 0);
 }
 
+TEST_F(CompileTest, ABackendReplacedAtItsPlaceRestartsNoRotation) {
+  TicketReading line;
+  tickets = [&](uint16_t) { return std::optional(line); };
+  compile();
+  line = {.next = 2, .base = 0, .turns_version = service("web").turns_version};
+  // 11 and 12 had their turns; 13 is next, and the place of 11 is another backend's now.
+  EXPECT_EQ(sequence("web"), (std::vector<uint16_t>{0, 1, 2}));
+  delete_backend("web", "10.0.0.11:8443");
+  add_backend("web", "10.0.0.11:8443");
+  compile();
+  const auto turns = sequence("web");
+  EXPECT_EQ(model.find("web")->backends[turns[0]].endpoint,
+            *parse_endpoint("backend", "10.0.0.13:8443"));
+}
+
+TEST_F(CompileTest, ADrainedBackendIsFlushedWhenItsDeadlineComes) {
+  compile();
+  const uint64_t deadline = facts.now_unix_s + 300;
+  edit(set_backends(model, {"web", {{"10.0.0.12:8443", {}}}, Admin::draining, 300},
+                    facts.now_unix_s));
+  compile();
+  EXPECT_EQ(compiled.changes_at_unix_s, deadline);
+  const auto& blob = [&]() -> const SnapshotService& {
+    return service("web").blob->as<SnapshotService>();
+  };
+  EXPECT_EQ(blob().flushing, 0u);
+  facts.now_unix_s = deadline - 1;
+  EXPECT_FALSE(compile().generation);
+  EXPECT_EQ(status("web", "10.0.0.12:8443").state, BackendState::draining);
+  const uint64_t turns = service("web").turns_version;
+
+  facts.now_unix_s = deadline;
+  EXPECT_TRUE(compile().generation);
+  EXPECT_EQ(status("web", "10.0.0.12:8443").state, BackendState::flushing);
+  EXPECT_EQ(status("web", "10.0.0.12:8443").since_unix_s, deadline);
+  EXPECT_EQ(blob().flushing, 1u);
+  EXPECT_EQ(service("web").turns_version, turns) << "it took no new flows any more";
+  EXPECT_EQ(compiled.changes_at_unix_s, kNever_s);
+  EXPECT_EQ(compile_after_restart().root->digest, compiled.root->digest);
+  facts.now_unix_s = deadline - 1;
+  compile();
+  EXPECT_EQ(status("web", "10.0.0.12:8443").state, BackendState::draining) << "a clock set back";
+}
+
+TEST_F(CompileTest, ABackendThatComesUpGetsItsWeightStepByStep) {
+  edit(set_service(model, {.name = "web", .slow_start_s = 20}));
+  facts.now_unix_s += 1000;
+  compile();
+  EXPECT_EQ(status("web", "10.0.0.11:8443").weight_in_force, 1u) << "all up for long";
+  EXPECT_EQ(compiled.changes_at_unix_s, kNever_s);
+
+  const uint64_t added = facts.now_unix_s;
+  add_backend("web", "10.0.0.14:8443", 2);
+  compile();
+  EXPECT_EQ(status("web", "10.0.0.11:8443").weight_in_force, 10u);
+  EXPECT_EQ(status("web", "10.0.0.14:8443").weight_in_force, 2u);
+  EXPECT_EQ(status("web", "10.0.0.14:8443").share, 1u);
+  EXPECT_EQ(compiled.changes_at_unix_s, added + 4);
+  uint32_t steps = 0;
+  while (compiled.changes_at_unix_s != kNever_s) {
+    facts.now_unix_s = compiled.changes_at_unix_s - 1;
+    EXPECT_FALSE(compile().generation) << facts.now_unix_s - added;
+    facts.now_unix_s = compiled.changes_at_unix_s;
+    EXPECT_TRUE(compile().generation) << facts.now_unix_s - added;
+    EXPECT_EQ(compile_after_restart().root->digest, compiled.root->digest);
+    ++steps;
+  }
+  EXPECT_EQ(steps, 9u);
+  EXPECT_EQ(facts.now_unix_s, added + 20);
+  EXPECT_EQ(status("web", "10.0.0.14:8443").weight_in_force, 2u);
+  EXPECT_EQ(status("web", "10.0.0.11:8443").weight_in_force, 1u);
+}
+
+TEST_F(CompileTest, BackendsThatComeUpTogetherNeedNoSlowStart) {
+  edit(set_service(model, {.name = "web", .slow_start_s = 20}));
+  compile();
+  EXPECT_EQ(status("web", "10.0.0.11:8443").weight_in_force, 1u);
+  const uint64_t turns = service("web").turns_version;
+  facts.now_unix_s += 10;
+  compile();
+  EXPECT_EQ(service("web").turns_version, turns);
+}
+
 TEST_F(CompileTest, SeveralWaysToOnePrefixAreTakenByWeight) {
   RouteFact both = route("192.0.2.0", 24, 10, "198.51.100.1");
   both.hops[0].weight = 4;

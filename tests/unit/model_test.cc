@@ -238,6 +238,33 @@ TEST(Model, ManyBackendsAreAddedSetAndDeletedInOneEditEach) {
   EXPECT_EQ(model.free_slot(kNow_s + 59), 1001u) << "the others rest";
 }
 
+TEST(Model, ADrainMayHaveADeadlineWhichTheNextWordOfTheOperatorReplaces) {
+  Model model = model_with_web();
+  const auto set = [&](Admin admin, uint32_t deadline_s, uint64_t now_s) {
+    return set_backends(model, {"web", {{"10.0.0.11:8443", {}}}, admin, deadline_s}, now_s);
+  };
+  const Backend& backend = model.find("web")->backends[0];
+  must(model, set(Admin::draining, 300, kNow_s));
+  EXPECT_EQ(backend.flush_at_unix_s, kNow_s + 300);
+  must(model, set(Admin::draining, 60, kNow_s + 10));
+  EXPECT_EQ(backend.flush_at_unix_s, kNow_s + 70);
+  EXPECT_EQ(backend.changed_unix_s, kNow_s) << "it drains since then";
+  must(model,
+       set_backend(model, {.service = "web", .endpoint = "10.0.0.11:8443", .weight = 3}, kNow_s));
+  EXPECT_EQ(backend.flush_at_unix_s, kNow_s + 70) << "a weight is another matter";
+  must(model, set(Admin::draining, 0, kNow_s + 20));
+  EXPECT_EQ(backend.flush_at_unix_s, 0u);
+  must(model, set(Admin::draining, 1, kNow_s + 20));
+  must(model, set(Admin::enabled, 0, kNow_s + 20));
+  EXPECT_EQ(backend.flush_at_unix_s, 0u);
+  expect_refused(set(Admin::flushing, 5, kNow_s), ErrorCode::invalid_argument,
+                 "deadline 5 s: expected it with draining only");
+  expect_refused(set(Admin::draining, 2'592'001, kNow_s), ErrorCode::invalid_argument,
+                 "deadline 2592001 s: expected 0..2592000");
+  expect_refused(set_service(model, {.name = "web", .slow_start_s = 3601}),
+                 ErrorCode::invalid_argument, "slow start in seconds 3601: expected 0..3600");
+}
+
 TEST(Model, OneWrongBackendOfManyIsNamedAndNoneIsChanged) {
   Model model = model_with_web({.service_count = 1024, .backend_count = 1000});
   const uint64_t revision = model.revision();

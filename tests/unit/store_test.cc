@@ -87,14 +87,14 @@ std::string describe(const Model& model) {
   std::string text =
       fmt::format("revision {}, next id {}\n", model.revision(), model.next_backend_id());
   for (const auto& [id, s] : model.services()) {
-    text += fmt::format("{} {} {} {} {} {} {} {}/{}/{} {} {} {} {} {}\n", id, s.name,
-                        format_endpoint(s.vip), name_of(s.protocol), name_of(s.mode),
-                        name_of(s.scheduler), name_of(s.sync), s.timeouts.established_s,
-                        s.timeouts.closing_s, s.timeouts.unproven_s, s.health.enabled,
-                        s.health.interval_ms, s.health.timeout_ms, s.health.rise, s.health.fall);
+    text += fmt::format(
+        "{} {} {} {} {} {} {} {}/{}/{} {} {} {} {} {} {}\n", id, s.name, format_endpoint(s.vip),
+        name_of(s.protocol), name_of(s.mode), name_of(s.scheduler), name_of(s.sync),
+        s.timeouts.established_s, s.timeouts.closing_s, s.timeouts.unproven_s, s.health.enabled,
+        s.health.interval_ms, s.health.timeout_ms, s.health.rise, s.health.fall, s.slow_start_s);
     for (const Backend& b : s.backends)
-      text += fmt::format("  {} {} {} {} {} {}\n", b.id, b.slot, format_endpoint(b.endpoint),
-                          b.weight, name_of(b.admin), b.changed_unix_s);
+      text += fmt::format("  {} {} {} {} {} {} {}\n", b.id, b.slot, format_endpoint(b.endpoint),
+                          b.weight, name_of(b.admin), b.changed_unix_s, b.flush_at_unix_s);
   }
   return text;
 }
@@ -258,7 +258,8 @@ TEST_F(StoreTest, ADatabaseOfTheFirstSchemaIsBroughtUpToDate) {
   run_sql(
       "DROP INDEX audit_by_revision; ALTER TABLE audit DROP COLUMN draw;"
       "DELETE FROM meta WHERE key LIKE 'fallback_key%' OR key = 'draw';"
-      "ALTER TABLE services DROP COLUMN sync; PRAGMA user_version = 1");
+      "ALTER TABLE services DROP COLUMN sync; ALTER TABLE services DROP COLUMN slow_start_s;"
+      "ALTER TABLE backends DROP COLUMN flush_at_unix_s; PRAGMA user_version = 1");
   EditMark mark;
   {
     Store store = open();
@@ -273,6 +274,28 @@ TEST_F(StoreTest, ADatabaseOfTheFirstSchemaIsBroughtUpToDate) {
   }
   Store store = open();
   EXPECT_EQ(load(store).mark(), mark) << "once";
+}
+
+TEST_F(StoreTest, ADeadlineAndASlowStartAreLoadedAgain) {
+  Model model;
+  {
+    Store store = open();
+    fill(store, model, commit);
+    commit(store, model, set_service(model, {.name = "web", .slow_start_s = 30}));
+    commit(store, model,
+           set_backends(model, {"web", {{"10.0.0.12:8443", {}}}, Admin::draining, 300}, kNow_s));
+    commit(store, model,
+           set_backends(model, {"web", {{"10.0.0.11:8443", {}}}, Admin::flushing}, kNow_s));
+    EXPECT_EQ(store.audit(2)->back().what,
+              "set backend 10.0.0.12:8443 of web, weight 1, draining and flushed in 300 s");
+  }
+  Store store = open();
+  const Model loaded = load(store);
+  EXPECT_EQ(describe(loaded), describe(model));
+  const Service& web = *loaded.find("web");
+  EXPECT_EQ(web.slow_start_s, 30u);
+  EXPECT_EQ(web.backends[0].admin, Admin::flushing);
+  EXPECT_EQ(web.backends[1].flush_at_unix_s, kNow_s + 300);
 }
 
 TEST_F(StoreTest, KnowsTheMarksOfItsHistory) {
