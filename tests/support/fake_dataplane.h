@@ -47,6 +47,7 @@ class FakeDataplane {
   FlowMemory& flows() { return *flow_memory_; }
   int counters_fd() const { return counters_.get(); }
   int flows_fd() const { return flows_.get(); }
+  int sync_fd() const { return sync_.get(); }
 
   // Its counters become those of another version.
   void spoil_counters() { ++reinterpret_cast<CountersHeader*>(counters_memory_.data())->version; }

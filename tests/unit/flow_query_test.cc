@@ -34,7 +34,8 @@ class FlowQueryTest : public testing::Test {
     apply(add_backend(model_, {"web", "10.0.0.11:80", {}}, kNow_unix_s));
     apply(add_backend(model_, {"web", "10.0.0.12:80", {}}, kNow_unix_s));
     apply(add_backend(model_, {"dns", "10.0.0.11:53", {}}, kNow_unix_s));
-    auto mapped = DataplaneMemory::map(dataplane_.counters_fd(), dataplane_.flows_fd());
+    auto mapped = DataplaneMemory::map(dataplane_.counters_fd(), dataplane_.flows_fd(),
+                                       dataplane_.sync_fd(), Fd());
     EXPECT_TRUE(mapped);
     memory_ = *mapped;
     now_ = tick_now(memory_->flows());
