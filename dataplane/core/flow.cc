@@ -447,9 +447,13 @@ const SnapshotBackend* backend_of(const FlowUpdate& flow, const Scene& scene) {
   return service->find_backend(flow.backend_id);
 }
 
-// Whoever saw the flow's last packet knows best; of two that tell us, the later one.
+// Whoever saw the flow's last packet knows best; of two that tell us, the later one. Where replies
+// pass the other node, it is that one that sees the proof.
 template <typename Entry>
 bool prevails(const FlowUpdate& flow, const Entry& known, uint16_t now) {
+  if (known.state() == FlowState::unproven && flow.state == FlowState::established &&
+      known.backend == flow.backend_id)
+    return true;
   return known.has(flow_flag::kImported) || flow.idle_s < idle_s(known, now);
 }
 

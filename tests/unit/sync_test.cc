@@ -141,6 +141,27 @@ TEST_F(SyncTest, TheLaterPacketDecidesWhoseRecordStands) {
   EXPECT_EQ(packet(kAck).backend->id, 103u);
 }
 
+// Under ECMP a dnat backend's replies may pass the other node.
+TEST_F(SyncTest, AFlowIsProvenByThePeerThatSeesItsReplies) {
+  serve(Sync::async, Mode::dnat);
+  packet(kSyn);
+  packet(kAck);
+  EXPECT_EQ(world.worker().flows4->size(), 0u);
+  const FlowUpdate seen{.client = address(kClient),
+                        .backend_id = 101,
+                        .client_port = Be16::from_host(40000),
+                        .service = 1,
+                        .idle_s = 0,
+                        .state = FlowState::established,
+                        .flags = 0,
+                        .kind = UpdateKind::record,
+                        .reserved = {}};
+  hear(seen, world.generation(), world.worker(), world.now);
+  EXPECT_EQ(world.worker().flows4->size(), 1u);
+  EXPECT_EQ(world.worker().flows4->unproven_size(), 0u);
+  EXPECT_EQ(packet(kAck).backend->id, 101u);
+}
+
 TEST_F(SyncTest, ALateRemovalLeavesWhatWasMadeAnew) {
   serve(Sync::async);
   FlowUpdate flow{.client = address(kClient),
