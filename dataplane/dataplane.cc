@@ -68,13 +68,19 @@ Dataplane::Dataplane(const NodeFile& node, const Sizing& sizing, const MemoryCho
                    [this](const auto& in_force, const auto& next) { prepare(in_force, next); }),
       hand_over_(static_cast<uint32_t>(node.worker_cores.size())),
       ports_(node, pool_.get(), quiescence_),
-      link_(node.link_socket(), greeting(), generations_, ports_) {
+      link_(node.link_socket(), greeting(), generations_, ports_, [this] { peer_gone(); }) {
   start_workers();
 }
 
 Dataplane::~Dataplane() {
   stop_.store(true, std::memory_order_relaxed);
   rte_eal_mp_wait_lcore();
+}
+
+// Only rotad speaks with the peer: where it is gone, no packet waits for an answer.
+void Dataplane::peer_gone() {
+  for (uint32_t index = 0; index < node_.worker_cores.size(); ++index)
+    sync_channel_of(sync_.data(), index).peer_present.store(0, std::memory_order_relaxed);
 }
 
 WorkerShared Dataplane::shared() {

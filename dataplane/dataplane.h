@@ -36,6 +36,7 @@ class Dataplane {
   void serve(int signal_fd);
 
  private:
+  void peer_gone();
   WorkerShared shared();
   LinkGreeting greeting() const;
   void prepare(const Generation& in_force, const Generation& next);

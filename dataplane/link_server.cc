@@ -13,11 +13,13 @@
 namespace rota {
 
 LinkServer::LinkServer(const std::string& path, const LinkGreeting& greeting,
-                       GenerationStore& generations, const PortSet& ports)
+                       GenerationStore& generations, const PortSet& ports,
+                       std::function<void()> rotad_gone)
     : path_(path),
       greeting_(greeting),
       generations_(generations),
       ports_(ports),
+      rotad_gone_(std::move(rotad_gone)),
       listener_(link_listen(path)) {
   if (!listener_)
     throw std::runtime_error(fmt::format("cannot listen on {}: {}", path, std::strerror(errno)));
@@ -111,6 +113,7 @@ void LinkServer::answer(uint64_t generation, const std::string& refusal) {
 void LinkServer::disconnect(const std::string& why) {
   connection_.reset();
   generations_.forget_unused();
+  rotad_gone_();
   spdlog::warn("rotad {}; forwarding goes on with generation {}", why, generations_.number());
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "dataplane/generation_store.h"
@@ -27,8 +28,9 @@ struct LinkGreeting {
 class LinkServer {
  public:
   // Throws std::runtime_error when it cannot listen.
+  // `rotad_gone` is called when a connected rotad is there no more.
   LinkServer(const std::string& path, const LinkGreeting& greeting, GenerationStore& generations,
-             const PortSet& ports);
+             const PortSet& ports, std::function<void()> rotad_gone);
   ~LinkServer();
   LinkServer(const LinkServer&) = delete;
   LinkServer& operator=(const LinkServer&) = delete;
@@ -56,6 +58,7 @@ class LinkServer {
   LinkGreeting greeting_;
   GenerationStore& generations_;
   const PortSet& ports_;
+  std::function<void()> rotad_gone_;
   Fd listener_;
   Fd connection_;
 };
