@@ -162,7 +162,7 @@ bool FlowReceiver::pump() {
 // False: there is no room for it now.
 bool FlowReceiver::carry_out(const Step& step) {
   if (step.completes)
-    complete_ = true;
+    complete();
   else if (step.is_confirmation)
     confirm(step.worker, step.position);
   else
@@ -176,6 +176,12 @@ bool FlowReceiver::deliver(const FlowUpdate& update) {
   if (!owner) return true;
   if (flows_->on_record && update.kind == UpdateKind::record) flows_->on_record(update);
   return flows_->channels[*owner]->heard.put({&update, 1}) == 1;
+}
+
+// All that was told before the table began is in it.
+void FlowReceiver::complete() {
+  complete_ = true;
+  for (uint32_t worker = 0; worker < applied_.size(); ++worker) confirm(worker, applied_[worker]);
 }
 
 void FlowReceiver::confirm(uint32_t worker, uint64_t position) {

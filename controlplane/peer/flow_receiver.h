@@ -60,6 +60,7 @@ class FlowReceiver {
   bool deliver(const FlowUpdate& update);
   bool carry_out(const Step& step);
   void answer(const FlowUpdate& question, uint16_t now, std::string& answers);
+  void complete();
   void confirm(uint32_t worker, uint64_t position);
 
   Send send_;

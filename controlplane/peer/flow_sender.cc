@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "controlplane/peer/flow_codec.h"
 
@@ -35,10 +36,17 @@ FlowUpdate update_of(const Entry& record, uint16_t now) {
           .reserved = {}};
 }
 
+// How long the flow has been idle by now.
+uint16_t aged(const FlowUpdate& update, uint16_t now) {
+  const uint32_t waited_s = static_cast<uint16_t>(now - update.told);
+  return static_cast<uint16_t>(std::min<uint32_t>(update.idle_s + waited_s, UINT16_MAX));
+}
+
 }  // namespace
 
 void FlowSender::set_flows(const LocalFlows* flows) {
   flows_ = flows;
+  unanswered_ = 0;
   streams_.assign(flows == nullptr ? 0 : flows->channels.size(), {});
   bulk_.reset();
   telling_ = false;
@@ -50,21 +58,27 @@ void FlowSender::greet(uint64_t epoch) {
   epoch_ = epoch;
   bulk_.reset();
   if (flows_ == nullptr) return;
+  ++unanswered_;
   Message message;
   FlowHello& hello = *message.mutable_flow_hello();
   hello.set_incarnation(flows_->incarnation);
   hello.set_epoch(epoch);
-  for (const SyncChannel* channel : flows_->channels) {
+  for (size_t i = 0; i < streams_.size(); ++i) {
+    const SyncChannel& channel = *flows_->channels[i];
+    streams_[i].greeted = channel.told.put_count();
     FlowHello::Worker& worker = *hello.add_workers();
-    worker.set_first(channel->told.taken());
-    worker.set_next(channel->told.put_count());
-    worker.set_lost(channel->lost.load(std::memory_order_acquire));
+    worker.set_first(channel.told.taken());
+    worker.set_next(streams_[i].greeted);
+    worker.set_lost(channel.lost.load(std::memory_order_acquire));
   }
   send_(std::move(message));
 }
 
 void FlowSender::receive(const FlowResume& resume) {
   if (!connected_ || flows_ == nullptr || resume.incarnation() != flows_->incarnation) return;
+  // The positions of an older hello are of no use, nor is a second answer to one.
+  if (unanswered_ == 0) return greet(epoch_);
+  if (--unanswered_ > 0) return;
   telling_ = !resume.stale();
   bulk_.reset();
   if (!telling_) return set_heeded(false, false);
@@ -82,15 +96,18 @@ void FlowSender::receive(const FlowResume& resume) {
   if (whole) begin_bulk();
 }
 
-// From here on every change is told; what changed before is in the table.
+// From the hello on every change is told; what changed before is in the table. The peer confirms it
+// when it has the table; but room is made at once where it is short.
 void FlowSender::begin_bulk() {
   Message message;
   for (size_t worker = 0; worker < streams_.size(); ++worker) {
     SyncChannel& channel = *flows_->channels[worker];
-    streams_[worker].lost = channel.lost.load(std::memory_order_acquire);
-    streams_[worker].cursor = channel.told.put_count();
-    channel.told.release(streams_[worker].cursor);
-    message.mutable_flow_bulk_begin()->add_positions(streams_[worker].cursor);
+    Stream& stream = streams_[worker];
+    stream.lost = channel.lost.load(std::memory_order_acquire);
+    stream.cursor = std::max(stream.greeted, channel.told.taken());
+    if (channel.told.put_count() - channel.told.taken() > kUpdatesTold / 2)
+      channel.told.release(stream.cursor);
+    message.mutable_flow_bulk_begin()->add_positions(stream.cursor);
   }
   bulk_.emplace();
   send_(std::move(message));
@@ -107,6 +124,7 @@ void FlowSender::receive(const FlowApplied& applied) {
 // Updates gather in the channels meanwhile; but no packet waits for a peer that is not there.
 void FlowSender::connection_lost() {
   connected_ = telling_ = false;
+  unanswered_ = 0;
   bulk_.reset();
   if (flows_ == nullptr) return;
   for (SyncChannel* channel : flows_->channels)
@@ -137,7 +155,8 @@ bool FlowSender::pump(uint16_t now, size_t room) {
   }
   size_t sent = 0;
   for (uint32_t worker = 0; worker < streams_.size(); ++worker)
-    for (size_t bytes = 1; bytes > 0 && sent < room; sent += bytes) bytes = send_updates(worker);
+    for (size_t bytes = 1; bytes > 0 && sent < room; sent += bytes)
+      bytes = send_updates(worker, now);
   for (uint32_t part = 0; bulk_ && part < kBulkPartsAtOnce && sent < room; ++part)
     sent += send_bulk(now);
   const bool behind = std::ranges::any_of(streams_, [this](const Stream& stream) {
@@ -148,7 +167,7 @@ bool FlowSender::pump(uint16_t now, size_t room) {
 }
 
 // One message of a worker's updates; returns its bytes, 0 when there was nothing to send.
-size_t FlowSender::send_updates(uint32_t worker) {
+size_t FlowSender::send_updates(uint32_t worker, uint16_t now) {
   Stream& stream = streams_[worker];
   std::array<FlowUpdate, kUpdatesPerMessage> updates;
   const uint32_t count = flows_->channels[worker]->told.peek(stream.cursor, updates);
@@ -159,7 +178,10 @@ size_t FlowSender::send_updates(uint32_t worker) {
   part.set_position(stream.cursor);
   part.set_count(count);
   part.mutable_records()->reserve(count * kPackedIpv4);
-  for (uint32_t i = 0; i < count; ++i) pack(updates[i], *part.mutable_records());
+  for (FlowUpdate& update : std::span(updates).first(count)) {
+    update.idle_s = aged(update, now);
+    pack(update, *part.mutable_records());
+  }
   stream.cursor += count;
   const size_t bytes = part.records().size();
   send_(std::move(message));
@@ -188,9 +210,7 @@ size_t FlowSender::send_bulk(uint16_t now) {
 template <typename Entry>
 void FlowSender::pack_table(const FlowReader<Entry>& reader, uint16_t now, std::string& records) {
   reader.for_each(bulk_->bucket, kBucketsPerMessage, [&](const Entry& record) {
-    const bool proven =
-        record.state() == FlowState::established || record.state() == FlowState::closing;
-    if (!proven || !flows_->is_synced(record.key.service)) return;
+    if (record.backend == 0 || !flows_->is_synced(record.key.service)) return;
     if (disowned_before_) {
       const auto owned_s = static_cast<uint16_t>(now - *disowned_before_);
       if (record.has(flow_flag::kImported) || idle_s(record, now) > owned_s) return;

@@ -49,9 +49,10 @@ class FlowSender {
   uint64_t bulk_records() const { return bulk_records_; }
 
  private:
-  struct Stream {         // of one worker
-    uint64_t cursor = 0;  // position of the next update to send
-    uint64_t lost = 0;    // SyncChannel::lost when the table was last begun to be sent
+  struct Stream {          // of one worker
+    uint64_t cursor = 0;   // position of the next update to send
+    uint64_t greeted = 0;  // position of the next update, in the last hello
+    uint64_t lost = 0;     // SyncChannel::lost when the table was last begun to be sent
   };
   struct Bulk {
     uint32_t worker = 0;
@@ -62,7 +63,7 @@ class FlowSender {
 
   void begin_bulk();
   bool has_overrun() const;
-  size_t send_updates(uint32_t worker);
+  size_t send_updates(uint32_t worker, uint16_t now);
   size_t send_bulk(uint16_t now);
   template <typename Entry>
   void pack_table(const FlowReader<Entry>& reader, uint16_t now, std::string& records);
@@ -74,7 +75,8 @@ class FlowSender {
   std::optional<Bulk> bulk_;
   std::optional<uint16_t> disowned_before_;
   uint64_t bulk_records_ = 0;
-  uint64_t epoch_ = 0;  // that was last greeted with
+  uint64_t epoch_ = 0;       // that was last greeted with
+  uint32_t unanswered_ = 0;  // hellos
   bool connected_ = false;
   bool telling_ = false;
 };

@@ -25,6 +25,8 @@ PeerSync::PeerSync(Send send, uint64_t epoch, SaveEpoch save_epoch)
       epoch_(epoch) {}
 
 void PeerSync::set_flows(const LocalFlows* flows) {
+  together_at_.reset();  // ticks of another dataplane
+  apart_since_.reset();
   sender_.set_flows(flows);
   receiver_.set_flows(flows);
   if (connected_) sender_.greet(epoch_);
@@ -33,13 +35,15 @@ void PeerSync::set_flows(const LocalFlows* flows) {
 void PeerSync::connected() {
   connected_ = true;
   sender_.greet(epoch_);
-  if (const auto hello = std::exchange(early_, std::nullopt)) receiver_.receive(*hello, epoch_);
+  if (const auto hello = std::exchange(early_, std::nullopt)) receive_hello(*hello);
 }
 
 void PeerSync::connection_lost() {
   connected_ = false;
-  stale_since_.reset();
   early_.reset();
+  is_stale_ = false;
+  if (together_at_) apart_since_ = static_cast<uint16_t>(*together_at_ + 1);
+  together_at_.reset();
   sender_.connection_lost();
   receiver_.connection_lost();
 }
@@ -49,9 +53,10 @@ bool PeerSync::receive(const Message& message, uint16_t now) {
     if (message.has_flow_hello()) early_ = message.flow_hello();
     return is_ours(message);
   }
+  together_at_ = now;
   switch (message.body_case()) {
     case Message::kFlowHello:
-      receiver_.receive(message.flow_hello(), epoch_);
+      receive_hello(message.flow_hello());
       break;
     case Message::kFlowResume:
       receive_resume(message.flow_resume(), now);
@@ -84,10 +89,22 @@ bool PeerSync::receive(const Message& message, uint16_t now) {
   return true;
 }
 
+// What another dataplane of the peer's knows, it may have from us alone.
+void PeerSync::receive_hello(const FlowHello& hello) {
+  if (std::exchange(peer_incarnation_, hello.incarnation()) != hello.incarnation())
+    sender_.disown_before(std::nullopt);
+  receiver_.receive(hello, epoch_);
+}
+
 void PeerSync::receive_resume(const FlowResume& resume, uint16_t now) {
+  if (resume.stale() && resume.epoch() <= epoch_) {  // we have taken over since that hello
+    sender_.receive(resume);
+    return sender_.greet(epoch_);
+  }
   if (resume.stale()) {
     peer_epoch_ = resume.epoch();
-    stale_since_ = now;
+    is_stale_ = true;
+    if (!apart_since_ || static_cast<int16_t>(*apart_since_ - now) > 0) apart_since_ = now;
   }
   sender_.receive(resume);
   catch_up();
@@ -95,8 +112,9 @@ void PeerSync::receive_resume(const FlowResume& resume, uint16_t now) {
 
 // A stale node that has the peer's table is stale no more.
 void PeerSync::catch_up() {
-  if (!stale_since_ || !receiver_.holds_table()) return;
-  sender_.disown_before(std::exchange(stale_since_, std::nullopt));
+  if (!is_stale_ || !receiver_.holds_table()) return;
+  is_stale_ = false;
+  sender_.disown_before(apart_since_);
   set_epoch(std::max(epoch_, peer_epoch_));
   sender_.greet(epoch_);
 }
@@ -117,6 +135,7 @@ void PeerSync::set_epoch(uint64_t epoch) {
 
 bool PeerSync::pump(uint16_t now, size_t room) {
   if (!connected_) return false;
+  together_at_ = now;
   const bool delivering = receiver_.pump();
   catch_up();
   return sender_.pump(now, room) || delivering;

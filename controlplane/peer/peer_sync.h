@@ -4,7 +4,7 @@
 // Peer sync: both directions of a pair's flow sync, and the epoch, which tells a node that was
 // away from one that went on. The epoch grows by one whenever a node takes over. A node that meets
 // a peer of a higher epoch is stale: it takes the peer's table first, and of its own flows tells
-// only those that it sees packets of from then on. What it told before is not believed.
+// only those that it saw packets of since the two were apart. What it told before is not believed.
 //
 // One thread, no clock, no socket: rotad and the simulation run the same.
 #pragma once
@@ -42,7 +42,7 @@ class PeerSync {
 
   uint64_t epoch() const { return epoch_; }
   bool is_connected() const { return connected_; }
-  bool is_stale() const { return stale_since_.has_value(); }
+  bool is_stale() const { return is_stale_; }
   // Whether this node holds what the peer has told, but for what is under way.
   bool holds_table() const { return connected_ && !is_stale() && receiver_.holds_table(); }
   const FlowSender& sender() const { return sender_; }
@@ -50,6 +50,7 @@ class PeerSync {
 
  private:
   void set_epoch(uint64_t epoch);
+  void receive_hello(const FlowHello& hello);
   void receive_resume(const FlowResume& resume, uint16_t now);
   void catch_up();
 
@@ -58,8 +59,11 @@ class PeerSync {
   FlowSender sender_;
   FlowReceiver receiver_;
   uint64_t epoch_;
-  uint64_t peer_epoch_ = 0;  // that made us stale
-  std::optional<uint16_t> stale_since_;
+  uint64_t peer_epoch_ = 0;        // that made us stale
+  uint64_t peer_incarnation_ = 0;  // of its dataplane
+  bool is_stale_ = false;
+  std::optional<uint16_t> together_at_;  // the latest tick that the connection has seen
+  std::optional<uint16_t> apart_since_;  // the tick after that, of the connection before
   bool connected_ = false;
   std::optional<FlowHello> early_;  // that came before we were connected
 };

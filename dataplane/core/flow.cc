@@ -72,7 +72,8 @@ void tell(const Scene& scene, const Entry& record, UpdateKind kind = UpdateKind:
                      .state = record.state(),
                      .flags = record.flags(),
                      .kind = kind,
-                     .reserved = {}});
+                     .reserved = {},
+                     .told = scene.now});
 }
 
 // A packet of the flow has come. The peer hears of it now and then, and at once where it was the
@@ -241,7 +242,8 @@ bool ask_peer(Packet& packet, const Scene& scene) {
                .state = FlowState::empty,
                .flags = 0,
                .kind = UpdateKind::question,
-               .reserved = {}});
+               .reserved = {},
+               .told = scene.now});
   packet.verdict = Verdict::hold;
   return true;
 }
@@ -322,7 +324,10 @@ void open_flow(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
   table.bind(*record, packet.backend->id);
   scene.worker.counters.services[packet.service].new_flows.add(1);
   scene.counters_of(*packet.backend).new_flows.add(1);
-  if (must_wait(packet, scene, *record)) stops(packet, scene, *record);
+  if (must_wait(packet, scene, *record))
+    stops(packet, scene, *record);
+  else if (service.sync == Sync::strict)
+    tell(scene, *record);  // for a peer that comes back before the client's next packet
 }
 
 // What is known of a flow without a record.
@@ -447,13 +452,12 @@ const SnapshotBackend* backend_of(const FlowUpdate& flow, const Scene& scene) {
   return service->find_backend(flow.backend_id);
 }
 
-// Whoever saw the flow's last packet knows best; of two that tell us, the later one. Where replies
-// pass the other node, it is that one that sees the proof.
+// Whoever saw the flow's last packet knows best; of two that tell us, the later one. In one tick,
+// who has seen it proven knows better than who has not: under ECMP the proof may pass the other.
 template <typename Entry>
 bool prevails(const FlowUpdate& flow, const Entry& known, uint16_t now) {
-  if (known.state() == FlowState::unproven && flow.state == FlowState::established &&
-      known.backend == flow.backend_id)
-    return true;
+  const bool proves = known.state() == FlowState::unproven && flow.state != FlowState::unproven;
+  if (proves && flow.idle_s == idle_s(known, now)) return true;
   return known.has(flow_flag::kImported) || flow.idle_s < idle_s(known, now);
 }
 
@@ -518,8 +522,11 @@ void hear_in(const FlowUpdate& flow, const Scene& scene, FlowTable<Entry>& table
     return scene.worker.tombstones.put(table.hash(key), Orphan::epoch_refused);
   const SnapshotBackend* backend = backend_of(flow, scene);
   const auto& timeouts = scene.generation.timeouts[flow.service];
-  if (backend == nullptr || flow.idle_s > timeout_of(flow, timeouts) + refresh_period_s(timeouts))
-    return scene.worker.counters.worker->imports_refused.add(1);
+  if (backend == nullptr) return scene.worker.counters.worker->imports_refused.add(1);
+  if (flow.idle_s > timeout_of(flow, timeouts) + refresh_period_s(timeouts)) {
+    scene.worker.counters.worker->imports_refused.add(1);
+    return take_removal(flow, scene, table, key);
+  }
   take_record(flow, scene, *backend, table, key);
 }
 

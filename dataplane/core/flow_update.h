@@ -25,11 +25,12 @@ struct FlowUpdate {
   uint32_t backend_id;
   Be16 client_port;
   uint16_t service;
-  uint16_t idle_s;  // since the flow's last packet
+  uint16_t idle_s;  // since the flow's last packet, when it was told
   FlowState state;  // kind question: empty
   uint8_t flags;    // flow_flag, as in the record
   UpdateKind kind;
-  uint8_t reserved[3];
+  uint8_t reserved;
+  uint16_t told;  // the teller's tick, in a sync channel: an update may wait there for the peer
 };
 static_assert(sizeof(FlowUpdate) == 32);
 

@@ -292,6 +292,48 @@ TEST_F(PeerSyncTest, WhoWasAwayTakesTheTableFirstAndIsNotBelieved) {
   expect_same(26, 60);
 }
 
+// What a tells of a flow is older by the time of the cut than what b has seen of it since.
+TEST_F(PeerSyncTest, AnUpdateThatWaitedForThePeerIsAsOldAsItWaited) {
+  connect();
+  a.open(1);
+  settle();
+  cut();
+  ++a.world.now;
+  ++b.world.now;
+  a.packet(1, kFin | kAck);
+  a.world.now += 5;
+  b.world.now += 5;
+  b.packet(1, kAck);
+  a.world.now += 2;
+  b.world.now += 2;
+  connect();
+  b.packet(1, kSyn);
+  EXPECT_EQ(b.tickets(), 0u) << "it is not closing";
+}
+
+TEST_F(PeerSyncTest, TheTableGoesOverThoughUpdatesComeBeforeTheAnswer) {
+  connect();
+  for (uint16_t port = 1; port <= 100; ++port) a.open(port);
+  settle();
+  b.local.incarnation = 0xbbb;
+  b.sync.set_flows(&b.local);
+  for (uint16_t port = 101; port <= 110; ++port) a.open(port);
+  settle();
+  EXPECT_TRUE(b.sync.holds_table());
+  EXPECT_FALSE(a.sync.sender().is_in_bulk());
+  expect_same(1, 110);
+}
+
+TEST_F(PeerSyncTest, TwoThatTakeOverAtOnceBelieveEachOtherAgain) {
+  a.sync.connected();
+  b.sync.connected();
+  a.sync.take_over();
+  b.sync.take_over();
+  settle();
+  EXPECT_TRUE(a.sync.holds_table());
+  EXPECT_TRUE(b.sync.holds_table());
+}
+
 TEST_F(PeerSyncTest, APlannedHandOverLosesNothingUnderWay) {
   connect();
   for (uint16_t port = 1; port <= 100; ++port) a.open(port);
