@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Snapshots by hand, for tests, fuzzers and benchmarks of the dataplane: written from the layout in
-// core/snapshot.h alone, apart from controlplane/compile. Not for production: its turn sequence is
-// the plain list of weights, its fallback a plain modulo.
+// core/snapshot.h alone, apart from controlplane/compile. Not for production: unless they are
+// given, its turn sequence is the plain list of weights, its fallback a plain modulo.
 #pragma once
 
 #include <array>
@@ -85,11 +85,13 @@ struct ServiceSpec {
   uint64_t turns_version = 1;
   uint64_t on_link_ports = 0;
   Sync sync = Sync::off;
+  std::vector<uint16_t> sequence;  // positions of backends; empty: made of the weights
+  std::vector<uint16_t> fallback;  // likewise
 };
 
 inline Blob service_blob(const ServiceSpec& spec) {
   std::vector<SnapshotBackend> backends;
-  std::vector<uint16_t> sequence, fallback;
+  std::vector<uint16_t> sequence = spec.sequence, fallback = spec.fallback;
   uint32_t next_hop_limit = 0, slot_limit = 0;
   for (const BackendSpec& backend : spec.backends) {
     const auto position = static_cast<uint16_t>(backends.size());
@@ -104,10 +106,11 @@ inline Blob service_blob(const ServiceSpec& spec) {
     backends.push_back(entry);
     next_hop_limit = std::max(next_hop_limit, entry.next_hop + 1);
     slot_limit = std::max(slot_limit, entry.slot + 1);
-    for (uint32_t i = 0; i < backend.weight; ++i) sequence.push_back(position);
+    if (spec.sequence.empty()) sequence.insert(sequence.end(), backend.weight, position);
   }
-  for (size_t i = 0; !sequence.empty() && i < 1009; ++i)
-    fallback.push_back(sequence[i % sequence.size()]);
+  if (fallback.empty())
+    for (size_t i = 0; !sequence.empty() && i < 1009; ++i)
+      fallback.push_back(sequence[i % sequence.size()]);
   std::vector<uint16_t> index(std::bit_ceil(backends.size() * 2 + 1), kIndexEmpty);
   const auto size = static_cast<uint32_t>(index.size());
   for (size_t b = 0; b < backends.size(); ++b) {
