@@ -91,6 +91,7 @@ class Shell {
  public:
   static constexpr uint32_t kWorkers = 3;
   static constexpr size_t kRing = 40;
+  static constexpr size_t kHeldMax = 20;
   static constexpr uint16_t kNoKernelSide = 1;  // a port
 
   Shell() : wire_(random_) { change_generation(); }
@@ -100,10 +101,14 @@ class Shell {
       live_on();
       const auto worker = static_cast<uint32_t>(below(random_, kWorkers));
       one_in(random_, 2) ? receive(worker) : take_over(worker);
+      while (!held_[worker].empty() && !one_in(random_, 3)) release(worker);
       if (i % 64 == 0) expect_conservation();
     }
     for (uint32_t worker = 0; worker < kWorkers; ++worker)
-      while (!rings_[worker].empty()) take_over(worker);
+      while (!rings_[worker].empty() || !held_[worker].empty()) {
+        take_over(worker);
+        if (!held_[worker].empty()) release(worker);
+      }
     expect_conservation();
   }
 
@@ -113,7 +118,7 @@ class Shell {
   uint64_t resets = 0;           // answers to packets of flows to cut
   uint64_t challenges = 0;
   std::array<uint64_t, static_cast<size_t>(Drop::count)> drops{};
-  std::array<uint64_t, 5> verdicts{};
+  std::array<uint64_t, static_cast<size_t>(Verdict::drop) + 1> verdicts{};
 
  private:
   void live_on() {
@@ -124,7 +129,15 @@ class Shell {
       sweep(world_.worker(static_cast<uint32_t>(below(random_, kWorkers))), world_.generation(),
             world_.now, 32);
     if (one_in(random_, 5)) cut_flows(static_cast<uint32_t>(below(random_, kWorkers)));
+    hear_of_peer(world_.channel(static_cast<uint32_t>(below(random_, kWorkers))));
     while (!notes_.empty() && !one_in(random_, 4)) deliver_note();
+  }
+  // It comes and goes, and confirms now and then what it was told.
+  void hear_of_peer(SyncChannel& channel) {
+    if (one_in(random_, 5)) channel.told.release(channel.told.put_count());
+    if (!one_in(random_, 50)) return;
+    channel.listening = !one_in(random_, 4);
+    channel.peer_present = channel.listening != 0 && !one_in(random_, 4);
   }
   void cut_flows(uint32_t index) {
     Worker& worker = world_.worker(index);
@@ -141,7 +154,9 @@ class Shell {
     }
   }
   void change_generation() {
-    world_.publish(mixed_generation(random_services(random_), random_next_hops(random_)));
+    auto services = random_services(random_);
+    for (ServiceSpec& service : services) service.sync = static_cast<Sync>(below(random_, 3));
+    world_.publish(mixed_generation(services, random_next_hops(random_)));
   }
   void deliver_note() {
     const Note note = notes_.front();
@@ -166,8 +181,18 @@ class Shell {
     forward(worker, arrivals, packet_flag::kTakenOver);
   }
 
-  void forward(uint32_t index, const std::vector<Arrival>& arrivals, uint8_t flags) {
+  void release(uint32_t worker) {
+    const Held held = held_[worker].front();
+    held_[worker].pop_front();
+    world_.worker(worker).counters.worker->held.set(held_[worker].size());
+    const uint16_t how =
+        packet_flag::kReleased | (one_in(random_, 3) ? packet_flag::kUnanswered : uint16_t{0});
+    forward(worker, {held.arrival}, held.flags | how);
+  }
+
+  void forward(uint32_t index, const std::vector<Arrival>& arrivals, uint16_t flags) {
     Worker& worker = world_.worker(index);
+    worker.hold_room = static_cast<uint32_t>(kHeldMax - held_[index].size());
     std::vector<Bytes> buffers;
     std::vector<Packet> packets;
     for (const Arrival& arrival : arrivals) {
@@ -256,6 +281,12 @@ class Shell {
         if (rings_[packet.owner].size() == kRing) return drop(Drop::hand_over_full);
         rings_[packet.owner].push_back(arrival);
         return counters.handed_over.add(1);
+      case Verdict::hold:
+        expect_untouched(packet, arrival);
+        ASSERT_FALSE(packet.flags & packet_flag::kReleased) << "held twice";
+        held_[worker.index].push_back(
+            {arrival, static_cast<uint16_t>(packet.flags & packet_flag::kTakenOver)});
+        return counters.held.set(held_[worker.index].size());
       default:
         return;
     }
@@ -293,6 +324,11 @@ class Shell {
   World world_{{.workers = kWorkers, .flows_ipv4 = 256, .flows_ipv6 = 256, .unproven = 256}};
   Wire wire_;
   std::array<std::deque<Arrival>, kWorkers> rings_;
+  struct Held {
+    Arrival arrival;
+    uint16_t flags;
+  };
+  std::array<std::deque<Held>, kWorkers> held_;
   std::deque<Note> notes_;
   std::array<FlushWalk, kWorkers> walks_;
 };
@@ -305,7 +341,8 @@ TEST(Conservation, EveryPacketIsCountedOnceAndNoSettledFlowMovesWhateverComes) {
   EXPECT_GT(shell.kept_wrong, 500u);
   EXPECT_GT(shell.resets, 100u);
   EXPECT_GT(shell.challenges, 20u);
-  for (const Verdict verdict : {Verdict::send, Verdict::punt, Verdict::hand_over, Verdict::drop})
+  for (const Verdict verdict :
+       {Verdict::send, Verdict::hold, Verdict::punt, Verdict::hand_over, Verdict::drop})
     EXPECT_GT(shell.verdicts[static_cast<size_t>(verdict)], 100u);
   for (const DropInfo& info : kDrops)
     EXPECT_TRUE(shell.drops[static_cast<size_t>(info.reason)] > 0 || info.reason == Drop::no_route)

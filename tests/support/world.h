@@ -106,7 +106,7 @@ class World {
     else
       (flags & packet_flag::kTakenOver ? counters.taken_over : counters.received)
           .add(packets.size());
-    at.hold_room = 1024;
+    at.hold_room = hold_room;
     forward_burst(packets, generation(), at, now);
     for (uint32_t i = 0; i < at.note_count; ++i)
       apply_note(at.notes[i], generation(), worker(at.notes[i].owner), now);
@@ -144,6 +144,7 @@ class World {
   }
 
   uint16_t now = 1000;
+  uint32_t hold_room = 1024;  // packets that a worker can hold
 
  private:
   static FlowMemoryConfig config_of(const WorldSize& size) {

@@ -217,6 +217,13 @@ TEST_F(SyncTest, WhatThePeerDidNotConfirmInTimeIsDroppedAndPassesWhenSentAgain) 
   EXPECT_EQ(world.worker().counters.worker->tickets.get(), 1u);
 }
 
+TEST_F(SyncTest, AFirstPacketThatCannotBeHeldIsDropped) {
+  serve(Sync::strict);
+  world.hold_room = 0;
+  EXPECT_EQ(packet(kSyn).drop, Drop::hold_full);
+  EXPECT_EQ(packet(kAck, 0, 41000).verdict, Verdict::send) << "an unknown flow falls back";
+}
+
 TEST_F(SyncTest, WithoutAPeerNothingIsHeld) {
   serve(Sync::strict);
   world.channel().peer_present = 0;
