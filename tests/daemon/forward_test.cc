@@ -276,8 +276,7 @@ TEST(DaemonForward, FlowsComeInThroughTheImportRings) {
                      .service = 1,
                      .idle_s = 1,
                      .state = FlowState::established});
-  for (uint32_t worker = 0; worker < 2; ++worker)
-    ASSERT_EQ(rotad.heard(worker).put(flows), kFlows);
+  for (uint32_t worker = 0; worker < 2; ++worker) ASSERT_EQ(rotad.heard(worker).put(flows), kFlows);
   ASSERT_EQ(rotad.publish(parcel(1, standard_services())), "");
   EXPECT_TRUE(wait_until([&] {
     return rotad.sum(&WorkerCounters::imported) == kFlows &&
