@@ -46,7 +46,6 @@ uint16_t aged(const FlowUpdate& update, uint16_t now) {
 
 void FlowSender::set_flows(const LocalFlows* flows) {
   flows_ = flows;
-  unanswered_ = 0;
   streams_.assign(flows == nullptr ? 0 : flows->channels.size(), {});
   bulk_.reset();
   telling_ = false;
@@ -58,27 +57,21 @@ void FlowSender::greet(uint64_t epoch) {
   epoch_ = epoch;
   bulk_.reset();
   if (flows_ == nullptr) return;
-  ++unanswered_;
   Message message;
   FlowHello& hello = *message.mutable_flow_hello();
   hello.set_incarnation(flows_->incarnation);
   hello.set_epoch(epoch);
-  for (size_t i = 0; i < streams_.size(); ++i) {
-    const SyncChannel& channel = *flows_->channels[i];
-    streams_[i].greeted = channel.told.put_count();
+  for (const SyncChannel* channel : flows_->channels) {
     FlowHello::Worker& worker = *hello.add_workers();
-    worker.set_first(channel.told.taken());
-    worker.set_next(streams_[i].greeted);
-    worker.set_lost(channel.lost.load(std::memory_order_acquire));
+    worker.set_first(channel->told.taken());
+    worker.set_next(channel->told.put_count());
+    worker.set_lost(channel->lost.load(std::memory_order_acquire));
   }
   send_(std::move(message));
 }
 
 void FlowSender::receive(const FlowResume& resume) {
   if (!connected_ || flows_ == nullptr || resume.incarnation() != flows_->incarnation) return;
-  // The positions of an older hello are of no use, nor is a second answer to one.
-  if (unanswered_ == 0) return greet(epoch_);
-  if (--unanswered_ > 0) return;
   telling_ = !resume.stale();
   bulk_.reset();
   if (!telling_) return set_heeded(false, false);
@@ -96,7 +89,7 @@ void FlowSender::receive(const FlowResume& resume) {
   if (whole) begin_bulk();
 }
 
-// From the hello on every change is told; what changed before is in the table. The peer confirms it
+// From here on every change is told; what changed before is in the table. The peer confirms it
 // when it has the table; but room is made at once where it is short.
 void FlowSender::begin_bulk() {
   Message message;
@@ -104,8 +97,8 @@ void FlowSender::begin_bulk() {
     SyncChannel& channel = *flows_->channels[worker];
     Stream& stream = streams_[worker];
     stream.lost = channel.lost.load(std::memory_order_acquire);
-    stream.cursor = std::max(stream.greeted, channel.told.taken());
-    if (channel.told.put_count() - channel.told.taken() > kUpdatesTold / 2)
+    stream.cursor = channel.told.put_count();
+    if (stream.cursor - channel.told.taken() > kUpdatesTold / 2)
       channel.told.release(stream.cursor);
     message.mutable_flow_bulk_begin()->add_positions(stream.cursor);
   }
@@ -124,7 +117,6 @@ void FlowSender::receive(const FlowApplied& applied) {
 // Updates gather in the channels meanwhile; but no packet waits for a peer that is not there.
 void FlowSender::connection_lost() {
   connected_ = telling_ = false;
-  unanswered_ = 0;
   bulk_.reset();
   if (flows_ == nullptr) return;
   for (SyncChannel* channel : flows_->channels)

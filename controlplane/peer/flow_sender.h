@@ -49,10 +49,9 @@ class FlowSender {
   uint64_t bulk_records() const { return bulk_records_; }
 
  private:
-  struct Stream {          // of one worker
-    uint64_t cursor = 0;   // position of the next update to send
-    uint64_t greeted = 0;  // position of the next update, in the last hello
-    uint64_t lost = 0;     // SyncChannel::lost when the table was last begun to be sent
+  struct Stream {         // of one worker
+    uint64_t cursor = 0;  // position of the next update to send
+    uint64_t lost = 0;    // SyncChannel::lost when the table was last begun to be sent
   };
   struct Bulk {
     uint32_t worker = 0;
@@ -75,8 +74,7 @@ class FlowSender {
   std::optional<Bulk> bulk_;
   std::optional<uint16_t> disowned_before_;
   uint64_t bulk_records_ = 0;
-  uint64_t epoch_ = 0;       // that was last greeted with
-  uint32_t unanswered_ = 0;  // hellos
+  uint64_t epoch_ = 0;  // that was last greeted with
   bool connected_ = false;
   bool telling_ = false;
 };

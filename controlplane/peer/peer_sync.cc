@@ -40,10 +40,10 @@ void PeerSync::connected() {
 
 void PeerSync::connection_lost() {
   connected_ = false;
-  early_.reset();
   is_stale_ = false;
   if (together_at_) apart_since_ = static_cast<uint16_t>(*together_at_ + 1);
   together_at_.reset();
+  early_.reset();
   sender_.connection_lost();
   receiver_.connection_lost();
 }

@@ -452,12 +452,13 @@ const SnapshotBackend* backend_of(const FlowUpdate& flow, const Scene& scene) {
   return service->find_backend(flow.backend_id);
 }
 
-// Whoever saw the flow's last packet knows best; of two that tell us, the later one. In one tick,
-// who has seen it proven knows better than who has not: under ECMP the proof may pass the other.
+// Whoever saw the flow's last packet knows best; of two that tell us, the later one. Where replies
+// pass the other node, it is that one that sees the proof.
 template <typename Entry>
 bool prevails(const FlowUpdate& flow, const Entry& known, uint16_t now) {
-  const bool proves = known.state() == FlowState::unproven && flow.state != FlowState::unproven;
-  if (proves && flow.idle_s == idle_s(known, now)) return true;
+  if (known.state() == FlowState::unproven && flow.state == FlowState::established &&
+      known.backend == flow.backend_id)
+    return true;
   return known.has(flow_flag::kImported) || flow.idle_s < idle_s(known, now);
 }
 

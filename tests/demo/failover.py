@@ -4,7 +4,7 @@
 
 By VRRP (keepalived, one node serves) or BGP with BFD (BIRD, a router shares packets between both).
 A connection is broken when it is reset, ends, gets another server or a wrong byte, or is silent for
-five seconds. Young is one that was opened less than a second before a node went or came back.
+five seconds. Young is one that was opened while traffic moved, or less than a second before.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ class Failover:
     def __init__(self, stage, lab, options):
         self.stage, self.lab, self.options = stage, lab, options
         self.holding = None
-        self.moved_at = []  # traffic, from one node to the other
+        self.moves = []  # of traffic between the nodes: from when to when
         self.outages_ms = []
 
     def run(self):
@@ -84,9 +84,9 @@ class Failover:
         stage.chapter(f"{node.label}: {words}")
         with self.probe(node) as probe:
             began = time.monotonic()
-            self.moved_at.append(began)
             self.trouble(node)
             self.outages_ms.append(round(1000 * probe.outage(began)))
+            self.moves.append((began, time.monotonic()))
             stage.say(f"For {self.outages_ms[-1]} ms no datagram of a probe came through.")
             self.wait_served_by(lab.other(node))
             self.holding.wait_messages(3 * self.options.connections)
@@ -125,16 +125,18 @@ class Failover:
         return wait_until(lambda: other in self.lab.holders(), f"{other.label} holds the VIPs")
 
     def come_back(self, node):
-        self.moved_at.append(time.monotonic())
+        began = time.monotonic()
         if self.options.how == "kill":
             node.start_rota()
         elif self.options.how == "cut":
             self.lab.mend(node)
         else:
             node.rota("ha", "resume")
-        wait_until(lambda: node.ha()["ready"], f"{node.label} is ready again", 30)
+        wait_until(lambda: node.ha()["ready"] and node.ha()["peer"]["table_held"],
+                   f"{node.label} is ready again", 30)
         if self.options.by == "bgp":
             self.lab.wait_paths(*self.lab.nodes)
+        self.moves.append((began, time.monotonic()))
 
     def transitions(self):
         if self.options.by == "bgp":
@@ -171,4 +173,4 @@ class Failover:
 
     def is_young(self, one):
         opened = one["at"] - one["age_s"]
-        return any(abs(moved - opened) < YOUNG_S for moved in self.moved_at)
+        return any(start - YOUNG_S < opened < end for start, end in self.moves)

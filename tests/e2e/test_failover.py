@@ -120,10 +120,12 @@ def test_a_planned_handover_loses_nothing_under_new_connections(lab, active):
 
 def test_a_standby_neither_grows_nor_forgets(lab, active):
     other = lab.other(active)
-    wait_until(lambda: flows(active, "talk4") == flows(other, "talk4"), "both hold the same", 90)
+    active.rota("service", "set", "talk4", "--closing-timeout", "2")
+    before = flows(other, "talk4")
     holding = lab.client.hold(lab.vip4, TALK, HELD)
     holding.wait_held(HELD)
-    before = flows(active, "talk4")
-    assert before >= HELD
-    wait_until(lambda: flows(other, "talk4") == before, "the standby holds the same")
+    wait_until(lambda: flows(other, "talk4") >= before + HELD, "the standby holds them, too")
     holding.end()
+    # Those closed with an answer under way end with an RST, which may be forged.
+    wait_until(lambda: flows(other, "talk4") <= before + HELD // 10,
+               "it lets them go when they have ended", 60)

@@ -130,6 +130,9 @@ class FuzzWorld {
       case Verdict::hand_over:
         require(packet.owner != worker.index && packet.owner < workers_, "handed to another");
         return counters.handed_over.add(1);
+      case Verdict::hold:
+        require((packet.flags & packet_flag::kReleased) == 0, "held once");
+        return counters.held.add(1);
       case Verdict::drop:
         return require(packet.drop < Drop::count, "a drop has a name");
       case Verdict::none:
