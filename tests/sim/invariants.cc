@@ -403,6 +403,8 @@ void Invariants::converged() {
   world_.clients.for_each_live([&](Connection& connection) {
     const Sync sync = world_.intent.service(connection.name.service()).sync;
     if (!is_guarded(connection) || sync == Sync::off) return;
+    const Time known = std::max(connection.at[0].held_since, connection.at[1].held_since);
+    if (world_.schedule.now() - known < sync_delay()) return;  // the news is under way
     const Holding here = holding(0, connection);
     const Holding there = holding(1, connection);
     if ((here == Holding::proven) != (there == Holding::proven))
