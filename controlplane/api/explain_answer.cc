@@ -168,7 +168,7 @@ class Teller {
 
   void tell_pick() {
     if (explained_.choice == Choice::follow) {
-      if (explained_.backend->state == BackendState::flushing)
+      if (explained_.reset)
         step("pick", "its backend is being flushed: the packet is answered with a reset");
       return;
     }

@@ -9,6 +9,7 @@
 #include "dataplane/core/match.h"
 #include "dataplane/core/owner.h"
 #include "dataplane/core/parse.h"
+#include "dataplane/core/reset.h"
 #include "dataplane/core/route.h"
 
 namespace rota {
@@ -120,6 +121,15 @@ void pick(Packet& packet, const Generation& generation, const FlowMemoryView* fl
   answer.backend = &turn_of(service, answer.ticket);
 }
 
+// As flow.cc does with a packet of a flow whose backend is being flushed.
+void cut_off(Packet& packet, Explanation& answer) {
+  const bool of_its_flow =
+      packet.direction == Direction::to_client || answer.choice == Choice::follow;
+  if (!of_its_flow || answer.backend->state != BackendState::flushing) return;
+  answer.reset = is_resettable(packet);
+  if (answer.reset) turn_into_reset(packet);
+}
+
 void run_stages(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
                 uint16_t now, Explanation& answer) {
   const Burst alone(&packet, 1);
@@ -137,6 +147,7 @@ void run_stages(Packet& packet, const Generation& generation, const FlowMemoryVi
   } else {
     answer.backend = packet.backend;
   }
+  cut_off(packet, answer);
   route(alone, generation);
   answer.next_hop = packet.next_hop;
   if (packet.on_its_way()) packet.verdict = Verdict::send;

@@ -43,6 +43,7 @@ struct Explanation {
   uint64_t ticket = 0;
   const SnapshotBackend* backend = nullptr;  // where it would go, or comes from
   const NextHop* next_hop = nullptr;         // and how
+  bool reset = false;  // it is answered with a reset: its backend is being flushed
 };
 
 // `flows` may be nullptr (the dataplane is not there): then no record is known and no ticket.

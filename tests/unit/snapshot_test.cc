@@ -284,8 +284,10 @@ TEST(Snapshot, ABackendIsRefusedForWhatItSays) {
         "backend address family differs from the VIP's", 1, 0, 1},
        {[=](Service& s) { s.address = address("2001:db8::10"); },
         "backend address family differs from the VIP's", 0, 1, 0},
-       {[=](Service& s) { backend(s, 1).state = BackendState{0}; }, "backend state", 4, 0, 1},
-       {[=](Service& s) { backend(s, 1).state = BackendState{5}; }, "backend state", 4, 5, 1}});
+       {[=](Service& s) { backend(s, 1).state = BackendState{0}; }, "backend state", 5, 0, 1},
+       {[=](Service& s) { backend(s, 1).state = BackendState{6}; }, "backend state", 5, 6, 1},
+       {[=](Service& s) { backend(s, 1).state = BackendState::flushing; },
+        "number of backends in state flushing", 1, 0, 0}});
 }
 
 TEST(Snapshot, AnIndexThatDoesNotFindEachBackendByItsIdIsRefused) {
