@@ -452,13 +452,24 @@ const SnapshotBackend* backend_of(const FlowUpdate& flow, const Scene& scene) {
   return service->find_backend(flow.backend_id);
 }
 
-// Whoever saw the flow's last packet knows best; of two that tell us, the later one. Where replies
-// pass the other node, it is that one that sees the proof.
+// Whether what is told follows what is known: proven once it was opened, opened anew once it
+// closed.
+template <typename Entry>
+bool follows(const FlowUpdate& flow, const Entry& known) {
+  if (known.state() == FlowState::unproven) return flow.state != FlowState::unproven;
+  return known.state() == FlowState::closing && flow.state == FlowState::unproven;
+}
+
+// Whoever saw the flow's last packet knows best; of two that tell us, the later one. Ages are of
+// ticks that begin at different moments: within one, the order of a flow's life decides. Under ECMP
+// its replies, and so the proof, may pass the other node; and a forged SYN makes a record, too. But
+// that a flow is unproven there says nothing against its proof here.
 template <typename Entry>
 bool prevails(const FlowUpdate& flow, const Entry& known, uint16_t now) {
-  if (known.state() == FlowState::unproven && flow.state == FlowState::established &&
-      known.backend == flow.backend_id)
-    return true;
+  if (flow.state == FlowState::unproven && known.state() == FlowState::established &&
+      flow.backend_id == known.backend)
+    return false;
+  if (follows(flow, known) && flow.idle_s <= idle_s(known, now) + 1) return true;
   return known.has(flow_flag::kImported) || flow.idle_s < idle_s(known, now);
 }
 

@@ -134,9 +134,13 @@ void Dataplane::prepare_memory(const FlowMemoryConfig& config, Dice& dice) {
 void Dataplane::kill(Dice& dice) {
   running_ = false;
   generation_.reset();
-  old_memory_.reset();
+  if (old_memory_) {  // whose flows have not moved: it has kept its name
+    old_memory_.reset();
+    in_use_ = 1 - in_use_;
+    memory_ = FlowMemory::open(flow_bytes());
+  }
   for (Seat& seat : seats_) seat.held.clear();
-  const auto worker = static_cast<uint32_t>(dice.below(size_.workers));
+  const auto worker = static_cast<uint32_t>(dice.below(memory_->config().worker_count));
   tear(memory_->table4(worker), ipv4_table(*memory_, flow_bytes(), worker), dice);
 }
 

@@ -12,7 +12,8 @@ namespace rota::sim {
 namespace {
 
 // A record that saw a packet so long ago lives for sure, whatever the tick.
-constexpr Time kSurelyLive = (kTimeouts.established_s - 1) * kSecond;
+// Ages are whole ticks, and grow by up to one where a table moves to another layout.
+constexpr Time kSurelyLive = (kTimeouts.established_s - 3) * kSecond;
 // After so long, a standby that was in sync has heard of each flow that lives.
 constexpr Time kSurelyHeard = kSurelyLive + 10 * kSecond;
 // When the last packet of a flow that has ended has arrived, and its record has gone.
@@ -24,7 +25,8 @@ bool is_open(const Connection& connection) { return connection.state == Connecti
 
 }  // namespace
 
-Invariants::Invariants(World& world) : world_(world), turns_(world.trace), last_packet_(kNames) {
+Invariants::Invariants(World& world) : world_(world), turns_(world.trace) {
+  for (std::vector<Time>& last : last_packet_) last.resize(kNames);
   for (auto& names : gone_) names.resize(kNames);
 }
 
@@ -78,7 +80,7 @@ void Invariants::judged(uint32_t node, const Judged& judged) {
   const Segment& segment = judged.segment;
   ++world_.totals.packets;
   if (segment.name.is_used()) {
-    last_packet_[segment.name.index()] = {world_.schedule.now(), node};
+    last_packet_[node][segment.name.index()] = world_.schedule.now();
     gone_[0][segment.name.index()] = gone_[1][segment.name.index()] = false;
   }
   if (judged.flags & packet_flag::kNewFlow)
@@ -369,6 +371,7 @@ void Invariants::audit() {
 void Invariants::note_gone(uint32_t node) {
   if (world_.node(0).rotad && world_.node(1).rotad && world_.stream.is_connected()) {
     if (settled_for(node) > 5 * kSecond) gone_[node].assign(kNames, false);
+    together_at_ = world_.schedule.now();
     return;
   }
   if (world_.routing.is_ecmp() || both_drew_at_ != 0) return;  // it may have ended here alone
@@ -377,9 +380,11 @@ void Invariants::note_gone(uint32_t node) {
   Dataplane& dataplane = world_.node(node).dataplane;
   for (uint32_t index = 0; index < kNames; ++index) {
     const FlowName name = FlowName::of(index);
-    const LastPacket& last = last_packet_[index];
-    if (last.at == 0 || last.node != node || world_.clients.find(name) != nullptr ||
-        world_.schedule.now() - last.at < kSurelyGone)
+    // What the peer saw packets of since the two were apart it may tell of.
+    const Time here = last_packet_[node][index];
+    const Time there = last_packet_[1 - node][index];
+    if (here <= there || there + kSecond > together_at_ || world_.clients.find(name) != nullptr ||
+        world_.schedule.now() - here < kSurelyGone)
       continue;
     dataplane.look_up(name, [&](auto&, auto* record) { gone_[node][index] = record == nullptr; });
   }

@@ -106,13 +106,10 @@ class Invariants {
   std::optional<Crash> crash_[2];     // of a dataplane that has not started since
   std::optional<Time> behind_at_[2];  // when a node met a peer of a higher epoch
   Time flooded_at_ = 0;
-  Time both_drew_at_ = 0;                  // in a split brain
-  std::array<std::vector<bool>, 2> gone_;  // by name: ended here while the peer was away
-  struct LastPacket {
-    Time at = 0;
-    uint32_t node = 0;
-  };
-  std::vector<LastPacket> last_packet_;  // by name
+  Time both_drew_at_ = 0;                         // in a split brain
+  std::array<std::vector<bool>, 2> gone_;         // by name: ended here while the peer was away
+  std::array<std::vector<Time>, 2> last_packet_;  // by node and name
+  Time together_at_ = 0;                          // the nodes heard of each other
 };
 
 }  // namespace rota::sim

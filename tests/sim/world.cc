@@ -242,10 +242,13 @@ void World::to_client(const Segment& segment) {
 }
 
 void World::flood(std::span<const Segment> burst) {
+  std::vector<Segment> at_node[2];  // forged packets go the way of those they pretend to be
+  for (const Segment& segment : burst)
+    at_node[routing.node_of(segment.name.client(), dice)].push_back(segment);
   for (uint32_t index = 0; index < 2; ++index) {
     Node& at = node(index);
-    if (!routing.goes_to(index) || !at.is_ready()) continue;
-    at.receive(burst, static_cast<uint32_t>(dice.below(at.dataplane.size().workers)));
+    if (at_node[index].empty() || !at.is_ready()) continue;
+    at.receive(at_node[index], static_cast<uint32_t>(dice.below(at.dataplane.size().workers)));
   }
 }
 
