@@ -104,7 +104,8 @@ class Track {
             .state = FlowState::established,
             .flags = 0,
             .kind = UpdateKind::record,
-            .reserved = {}};
+            .reserved = {},
+            .told = world_.now};
   }
 
   Tally tally(uint32_t worker = 0) {
