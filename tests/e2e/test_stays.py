@@ -115,10 +115,10 @@ def test_a_dataplane_killed_while_backends_change_breaks_no_connection(lab):
     for backend in lab.backends:
         backend.serve_sessions()
     endpoints = add_service(lab, "talk", lab.vip4, 9)
-    holding = lab.client.hold(lab.vip4, 9, 300)
+    # From the one address that it asks for the VIP with: the others' neighbours are not known.
+    holding = lab.client.hold(lab.vip4, 9, 300, sources=lab.client.ipv4[:1])
     holding.wait_held(300)
-    # Nobody talks to the one that goes: all sessions of its own have ended.
-    spare = lab.backends[0]
+    spare = lab.backends[0]  # in the place that comes and goes it serves nobody
     lab.lb.rota("backend", "add", "talk", f"{spare.ipv4}:10")
     lab.lb.wait_settled()
     watch = ResetWatch([lab.client, *lab.backends])

@@ -209,14 +209,15 @@ class Client(Namespace):
             return socket.create_connection((address, port), timeout_s,
                                             (source, 0) if source else None)
 
-    def hold(self, address, port, count, *options):
-        """Opens so many connections and keeps them talking; see Holding and sessions.py."""
+    def hold(self, address, port, count, *options, sources=None):
+        """Opens so many connections, from `sources` in turn (default: all addresses), and keeps
+        them talking; see Holding and sessions.py."""
         name = f"hold-{next(self._holdings)}"  # a log of its own
         report = self.path / f"{name}.json"
-        sources = [word for a in (self.ipv6 if ":" in address else self.ipv4)
-                   for word in ("--from", a)]
+        sources = sources or (self.ipv6 if ":" in address else self.ipv4)
         program = self.start(name, sys.executable, SESSIONS, "hold", address, port, "--count",
-                             count, "--report", report, *sources, *options)
+                             count, "--report", report, *options,
+                             *[word for source in sources for word in ("--from", source)])
         return Holding(self, program, report)
 
     def dig(self, server, name="whoami.test", *options):
