@@ -62,7 +62,7 @@ class Link {
     LinkMessage hello;
     receive(hello);
     if (hello.as<LinkHello>() == nullptr || hello.fds.size() != 4)
-      fail("expected a hello with 3 descriptors");
+      fail("expected a hello with 4 descriptors");
     if (hello.as<LinkHello>()->worker_count != 1) fail("expected one worker");
     counters_ = map_shared(hello.fds[0].get(), false);
     sync_ = map_shared(hello.fds[2].get(), true);
