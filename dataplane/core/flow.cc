@@ -263,18 +263,24 @@ void cut_off(Packet& packet, const Scene& scene, Entry& record) {
   shorten(record, kStragglerTime_s, scene.now, scene.service_of(packet).timeouts);
 }
 
+// Whether the packet changes nothing in its flow's record.
 template <typename Entry>
-void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* record,
-            const SnapshotBackend& backend) {
-  if (record->state() == FlowState::unproven && must_wait(packet, scene, *record)) [[unlikely]]
+bool is_one_of_many(const Packet& packet, const Scene& scene, const Entry& record,
+                    const SnapshotBackend& backend) {
+  constexpr uint8_t kEnding = tcp_flag::kFin | tcp_flag::kRst;
+  return record.last == scene.now && record.state() == FlowState::established &&
+         (packet.tcp_flags & kEnding) == 0 && backend.state != BackendState::flushing;
+}
+
+// Apart, so that the many do not pay for the few.
+template <typename Entry>
+[[gnu::noinline]] void change(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
+                              Entry* record, const SnapshotBackend& backend) {
+  if (record->state() == FlowState::unproven && must_wait(packet, scene, *record))
     if (stops(packet, scene, *record)) return;
   packet.backend = &backend;
   touch(scene, *record);
-  if (backend.state == BackendState::flushing) [[unlikely]]
-    return cut_off(packet, scene, *record);
-  constexpr uint8_t kEnding = tcp_flag::kFin | tcp_flag::kRst;
-  if (record->state() == FlowState::established && (packet.tcp_flags & kEnding) == 0) [[likely]]
-    return;
+  if (backend.state == BackendState::flushing) return cut_off(packet, scene, *record);
   const ServiceView& service = scene.service_of(packet);
   if (record->state() == FlowState::unproven) {
     if (proves(packet, service, *record)) prove(scene, table, record, packet.hash, backend);
@@ -283,6 +289,15 @@ void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* 
     follow_tcp(packet, service, *record);
     if (record->state() != before) tell(scene, *record);
   }
+}
+
+template <typename Entry>
+void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* record,
+            const SnapshotBackend& backend) {
+  if (is_one_of_many(packet, scene, *record, backend)) [[likely]]
+    packet.backend = &backend;
+  else
+    change(packet, scene, table, record, backend);
 }
 
 // --- New flows and orphans ---
