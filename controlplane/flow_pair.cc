@@ -3,7 +3,6 @@
 #include "controlplane/flow_pair.h"
 
 #include <algorithm>
-#include <ctime>
 #include <unistd.h>
 #include <utility>
 
@@ -113,21 +112,14 @@ const SnapshotService* FlowPair::find_service(uint16_t id) const {
 
 std::optional<uint32_t> FlowPair::owner_of(const FlowUpdate& update) const {
   const SnapshotService* service = find_service(update.service);
-  const bool ipv4 = update.client.is_ipv4();
-  if (service == nullptr || service->address.is_ipv4() != ipv4) return std::nullopt;
+  if (service == nullptr || service->address.is_ipv4() != update.client.is_ipv4())
+    return std::nullopt;
   const OwnerMap owners{static_cast<uint16_t>(flows_.channels.size())};
   if (owners.worker_count == 1) return 0;
-  return ipv4 ? owners.owner_of(*service, update.client.ipv4(), update.client_port)
-              : owners.owner_of(*service, update.client.ipv6(), update.client_port);
+  return owners.owner_of(*service, update.client, update.client_port);
 }
 
-uint16_t FlowPair::tick() const {
-  if (memory_ == nullptr) return 0;
-  timespec time{};
-  ::clock_gettime(CLOCK_BOOTTIME, &time);
-  return static_cast<uint16_t>(static_cast<uint64_t>(time.tv_sec) -
-                               memory_->flows().header().tick_base_s);
-}
+uint16_t FlowPair::tick() const { return memory_ ? tick_now(memory_->flows()) : uint16_t{0}; }
 
 // Workers write to the eventfd only for one who sleeps. What comes between the last look and the
 // flag is seen by the second look.

@@ -267,9 +267,7 @@ bool Reconciler::ids_agree() const {
 FlowPair::Role Reconciler::role() const {
   if (!std::holds_alternative<VrrpSettings>(node_.ha)) return FlowPair::Role::sharing;
   for (const auto& [id, service] : model_.services())
-    if (std::ranges::find(facts_.host_addresses, service.vip.address, &HostAddress::address) !=
-        facts_.host_addresses.end())
-      return FlowPair::Role::active;
+    if (facts_.is_here(service.vip.address)) return FlowPair::Role::active;
   return FlowPair::Role::standby;
 }
 

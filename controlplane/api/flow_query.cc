@@ -4,16 +4,12 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <time.h>
 #include <utility>
 
 #include "controlplane/model/text.h"
 
 namespace rota {
 namespace {
-
-Address client_of(const FlowKey4& key) { return Address::from_ipv4(key.client); }
-Address client_of(const FlowKey6& key) { return Address::from_ipv6(key.client); }
 
 const char* name_of(FlowState state) {
   switch (state) {
@@ -52,12 +48,6 @@ Result<std::unordered_set<uint32_t>> backends_at(const std::string& text, const 
 }
 
 }  // namespace
-
-uint16_t tick_now(const FlowMemoryView& flows) {
-  timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<uint16_t>(static_cast<uint64_t>(now.tv_sec) - flows.header().tick_base_s);
-}
 
 Result<FlowQuery> FlowQuery::make(const api::FlowsRequest& request, const Model& model,
                                   std::shared_ptr<const DataplaneMemory> memory) {

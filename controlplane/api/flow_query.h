@@ -52,7 +52,4 @@ class FlowQuery {
   uint32_t limit_ = 0;
 };
 
-// The dataplane's tick now.
-uint16_t tick_now(const FlowMemoryView& flows);
-
 }  // namespace rota

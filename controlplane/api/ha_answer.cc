@@ -22,10 +22,8 @@ const char* engine_of(const NodeFile& node) {
 }
 
 std::string role_of(const Reconciler& reconciler, const std::vector<Address>& vips) {
-  const auto here = std::ranges::count_if(vips, [&](const Address& vip) {
-    return std::ranges::find(reconciler.facts().host_addresses, vip, &HostAddress::address) !=
-           reconciler.facts().host_addresses.end();
-  });
+  const auto here = std::ranges::count_if(
+      vips, [&](const Address& vip) { return reconciler.facts().is_here(vip); });
   if (vips.empty()) return "";
   if (here == 0) return "standby";
   return here == std::ssize(vips) ? "active" : "partly";

@@ -5,6 +5,7 @@
 // neighbours and addresses (from netlink), health. In any order; compile() sorts.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -132,6 +133,10 @@ struct Facts {
   std::vector<RouteFact> routes;
   std::vector<NeighbourFact> neighbours;
   std::vector<HostAddress> host_addresses;
+  bool is_here(const Address& address) const {
+    return std::ranges::find(host_addresses, address, &HostAddress::address) !=
+           host_addresses.end();
+  }
   HealthFacts health;
   std::map<uint16_t, PeerTurns> peer_turns;  // by service; empty unless the peer draws the turns
 };

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fmt/format.h>
 #include <tuple>
 #include <utility>
@@ -19,6 +20,12 @@ Error unreadable(const char* what, const char* why) {
 uint64_t read_shared(const uint64_t& value) { return __atomic_load_n(&value, __ATOMIC_ACQUIRE); }
 
 }  // namespace
+
+uint16_t tick_now(const FlowMemoryView& flows) {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<uint16_t>(static_cast<uint64_t>(now.tv_sec) - flows.header().tick_base_s);
+}
 
 Result<std::shared_ptr<const DataplaneMemory>> DataplaneMemory::map(int counters_fd, int flows_fd,
                                                                     int sync_fd, Fd sync_event) {

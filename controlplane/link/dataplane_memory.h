@@ -28,6 +28,9 @@ struct CountersReader {
   std::span<const LatencyCounters> latencies;  // by service id
 };
 
+// The tick of the dataplane whose flow memory it is, now.
+uint16_t tick_now(const FlowMemoryView& flows);
+
 class DataplaneMemory {
  public:
   // Maps what came with a hello, and keeps the eventfd of the sync channels.

@@ -30,6 +30,14 @@ std::string_view name_of(Admin admin) {
   return "unknown";
 }
 
+Result<Admin> parse_admin(std::string_view text) {
+  for (const Admin admin : {Admin::enabled, Admin::draining, Admin::disabled, Admin::flushing})
+    if (text == name_of(admin)) return admin;
+  return Error{
+      ErrorCode::invalid_argument,
+      fmt::format("backend state \"{}\": expected enabled, draining, disabled or flushing", text)};
+}
+
 uint16_t service_of(const Change& change) {
   return std::visit(
       [](const auto& made) -> uint16_t {

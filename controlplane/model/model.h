@@ -31,6 +31,7 @@ namespace rota {
 // What the operator asks of a backend; up and down are observed, not asked for.
 enum class Admin : uint8_t { enabled = 1, draining = 2, disabled = 3, flushing = 4 };
 std::string_view name_of(Admin admin);
+Result<Admin> parse_admin(std::string_view text);
 
 struct Backend {
   uint32_t id = 0;    // stable, never reused

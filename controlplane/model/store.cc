@@ -195,13 +195,6 @@ TurnState read_turns(std::span<const std::byte> bytes) {
   return state;
 }
 
-Admin parse_admin(std::string_view text) {
-  for (const Admin admin : {Admin::enabled, Admin::draining, Admin::disabled, Admin::flushing})
-    if (text == name_of(admin)) return admin;
-  refuse(
-      fmt::format("backend state \"{}\": expected enabled, draining, disabled or flushing", text));
-}
-
 }  // namespace
 
 // ---- SQLite ----
@@ -483,7 +476,7 @@ Backend backend_of(Statement& row) {
                  .slot = narrow<uint32_t>("counter slot", row.integer(2)),
                  .endpoint = good(parse_endpoint("backend", row.text(3))),
                  .weight = narrow<uint16_t>("weight", row.integer(4)),
-                 .admin = parse_admin(row.text(5)),
+                 .admin = good(parse_admin(row.text(5))),
                  .changed_unix_s = static_cast<uint64_t>(row.integer(6)),
                  .flush_at_unix_s = static_cast<uint64_t>(row.integer(7))};
 }

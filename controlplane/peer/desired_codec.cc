@@ -40,14 +40,6 @@ auto guarded(Work work) -> Result<decltype(work())> {
   }
 }
 
-Admin parse_admin(std::string_view text) {
-  for (const Admin admin : {Admin::enabled, Admin::draining, Admin::disabled, Admin::flushing})
-    if (text == name_of(admin)) return admin;
-  throw Wrong{
-      {ErrorCode::invalid_argument,
-       fmt::format("state \"{}\": expected enabled, draining, disabled or flushing", text)}};
-}
-
 void fill(const Backend& backend, peer::Backend& message) {
   message.set_id(backend.id);
   message.set_slot(backend.slot);
@@ -63,7 +55,7 @@ Backend backend_of(const peer::Backend& message) {
           .slot = message.slot(),
           .endpoint = good(parse_endpoint("backend", message.endpoint())),
           .weight = narrow<uint16_t>("weight", message.weight()),
-          .admin = parse_admin(message.admin()),
+          .admin = good(parse_admin(message.admin())),
           .changed_unix_s = message.changed_unix_s(),
           .flush_at_unix_s = message.flush_at_unix_s()};
 }

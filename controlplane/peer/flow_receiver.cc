@@ -22,17 +22,6 @@ bool goes_on(const FlowHello& before, const FlowHello& now, const std::vector<ui
   return true;
 }
 
-template <typename Entry>
-FlowUpdate answer_of(const FlowUpdate& question, const Entry& record, uint16_t now) {
-  FlowUpdate answer = question;
-  answer.backend_id = record.backend;
-  answer.idle_s = idle_s(record, now);
-  answer.state = record.state();
-  answer.flags = record.flags();
-  answer.kind = UpdateKind::record;
-  return answer;
-}
-
 }  // namespace
 
 void FlowReceiver::set_flows(const LocalFlows* flows) {
@@ -199,11 +188,11 @@ void FlowReceiver::answer(const FlowUpdate& question, uint16_t now, std::string&
   if (question.client.is_ipv4()) {
     const FlowKey4 key{question.client.ipv4(), question.client_port, question.service};
     if (const auto record = flows_->tables->reader4(*owner).find(key))
-      pack(answer_of(question, *record, now), answers);
+      pack(update_of(*record, now), answers);
   } else {
     const FlowKey6 key{question.client.ipv6(), question.client_port, question.service};
     if (const auto record = flows_->tables->reader6(*owner).find(key))
-      pack(answer_of(question, *record, now), answers);
+      pack(update_of(*record, now), answers);
   }
 }
 

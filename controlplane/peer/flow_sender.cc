@@ -15,27 +15,6 @@ constexpr uint32_t kUpdatesPerMessage = 512;
 constexpr uint32_t kBucketsPerMessage = 256;
 constexpr uint32_t kBulkPartsAtOnce = 16;  // messages; then updates go first again
 
-template <typename Key>
-Address client_of(const Key& key) {
-  if constexpr (std::is_same_v<Key, FlowKey4>)
-    return Address::from_ipv4(key.client);
-  else
-    return Address::from_ipv6(key.client);
-}
-
-template <typename Entry>
-FlowUpdate update_of(const Entry& record, uint16_t now) {
-  return {.client = client_of(record.key),
-          .backend_id = record.backend,
-          .client_port = record.key.client_port,
-          .service = record.key.service,
-          .idle_s = idle_s(record, now),
-          .state = record.state(),
-          .flags = record.flags(),
-          .kind = UpdateKind::record,
-          .reserved = {}};
-}
-
 // How long the flow has been idle by now.
 uint16_t aged(const FlowUpdate& update, uint16_t now) {
   const uint32_t waited_s = static_cast<uint16_t>(now - update.told);

@@ -57,23 +57,11 @@ void take_fallback(Packet& packet, const Scene& scene) {
 
 // --- What the peer is told ---
 
-Address client_of(const FlowKey4& key) { return Address::from_ipv4(key.client); }
-Address client_of(const FlowKey6& key) { return Address::from_ipv6(key.client); }
-
 template <typename Entry>
 void tell(const Scene& scene, const Entry& record, UpdateKind kind = UpdateKind::record) {
   const ServiceView* service = scene.find_service(record.key.service);
   if (service == nullptr || service->sync == Sync::off || !scene.worker.is_listened_to()) return;
-  scene.worker.tell({.client = client_of(record.key),
-                     .backend_id = record.backend,
-                     .client_port = record.key.client_port,
-                     .service = record.key.service,
-                     .idle_s = idle_s(record, scene.now),
-                     .state = record.state(),
-                     .flags = record.flags(),
-                     .kind = kind,
-                     .reserved = {},
-                     .told = scene.now});
+  scene.worker.tell(update_of(record, scene.now, kind));
 }
 
 // A packet of the flow has come. The peer hears of it now and then, and at once where it was the
@@ -440,17 +428,7 @@ void apply_in(const Note& note, const Scene& scene, FlowTable<Entry>& table,
 // --- What others have seen ---
 
 bool is_ours(const FlowUpdate& flow, const SnapshotService& service, const Worker& worker) {
-  const OwnerMap& owners = worker.owners;
-  const uint16_t owner = flow.client.is_ipv4()
-                             ? owners.owner_of(service, flow.client.ipv4(), flow.client_port)
-                             : owners.owner_of(service, flow.client.ipv6(), flow.client_port);
-  return owner == worker.index;
-}
-
-uint16_t timeout_of(const FlowUpdate& flow, const ServiceTimeouts& timeouts) {
-  if (flow.state == FlowState::established || (flow.flags & flow_flag::kReset))
-    return timeouts.established_s;
-  return flow.state == FlowState::closing ? timeouts.closing_s : timeouts.unproven_s;
+  return worker.owners.owner_of(service, flow.client, flow.client_port) == worker.index;
 }
 
 bool is_possible(const FlowUpdate& flow, const SnapshotService& service) {
@@ -550,7 +528,7 @@ void hear_in(const FlowUpdate& flow, const Scene& scene, FlowTable<Entry>& table
   const SnapshotBackend* backend = backend_of(flow, scene);
   const auto& timeouts = scene.generation.timeouts[flow.service];
   if (backend == nullptr) return scene.worker.counters.worker->imports_refused.add(1);
-  if (flow.idle_s > timeout_of(flow, timeouts) + refresh_period_s(timeouts)) {
+  if (flow.idle_s > timeout_s(flow.state, flow.flags, timeouts) + refresh_period_s(timeouts)) {
     scene.worker.counters.worker->imports_refused.add(1);
     return take_removal(flow, scene, table, key);
   }

@@ -131,12 +131,13 @@ uint16_t idle_s(const Entry& entry, uint16_t now) {
 
 // How long a record lives without a packet. What only an RST says has ended lives as if it had not:
 // the RST may be forged.
+inline uint16_t timeout_s(FlowState state, uint8_t flags, const ServiceTimeouts& timeouts) {
+  if (state == FlowState::established || (flags & flow_flag::kReset)) return timeouts.established_s;
+  return state == FlowState::closing ? timeouts.closing_s : timeouts.unproven_s;
+}
 template <typename Entry>
 uint16_t timeout_s(const Entry& entry, const ServiceTimeouts& timeouts) {
-  const FlowState state = entry.state();
-  if (state == FlowState::established || entry.has(flow_flag::kReset))
-    return timeouts.established_s;
-  return state == FlowState::closing ? timeouts.closing_s : timeouts.unproven_s;
+  return timeout_s(entry.state(), entry.flags(), timeouts);
 }
 
 // A peer hears that a flow is alive when its first packet comes in each such stretch of ticks, a
@@ -155,15 +156,20 @@ uint16_t grace_s(const Entry& entry, const ServiceTimeouts& timeouts) {
   return lags ? refresh_period_s(timeouts) : 0;
 }
 
-// False for an empty slot and for a record idle longer than its timeout.
+// How long a record lives without a packet seen here.
+template <typename Entry>
+uint16_t life_s(const Entry& entry, const ServiceTimeouts& timeouts) {
+  return timeout_s(entry, timeouts) + grace_s(entry, timeouts);
+}
+
+// False for an empty slot and for a record idle longer than it lives.
 template <typename Entry>
 bool is_live(const Entry& entry, uint16_t now, const ServiceTimeouts& timeouts) {
   if (entry.state() == FlowState::empty) return false;
   const uint16_t idle = idle_s(entry, now);
-  const uint16_t timeout = timeout_s(entry, timeouts);
-  if (idle <= timeout) [[likely]]
+  if (idle <= timeout_s(entry, timeouts)) [[likely]]
     return true;
-  return idle <= timeout + grace_s(entry, timeouts);
+  return idle <= life_s(entry, timeouts);
 }
 
 // Whether another record may have its place where room is short: it is dead, or an RST closed it

@@ -34,4 +34,19 @@ struct FlowUpdate {
 };
 static_assert(sizeof(FlowUpdate) == 32);
 
+// What a record says, told at tick `now`.
+template <typename Entry>
+FlowUpdate update_of(const Entry& record, uint16_t now, UpdateKind kind = UpdateKind::record) {
+  return {.client = client_of(record.key),
+          .backend_id = record.backend,
+          .client_port = record.key.client_port,
+          .service = record.key.service,
+          .idle_s = idle_s(record, now),
+          .state = record.state(),
+          .flags = record.flags(),
+          .kind = kind,
+          .reserved = {},
+          .told = now};
+}
+
 }  // namespace rota

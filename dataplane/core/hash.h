@@ -36,6 +36,9 @@ struct FlowKey6 {
 };
 static_assert(sizeof(FlowKey6) == 20);
 
+inline Address client_of(const FlowKey4& key) { return Address::from_ipv4(key.client); }
+inline Address client_of(const FlowKey6& key) { return Address::from_ipv6(key.client); }
+
 // The bytes of a key as integers, put together from its members, not read back from memory: keys
 // are made right before their use, and a wide load from narrow stores would wait for them.
 template <typename Key>

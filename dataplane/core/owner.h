@@ -43,6 +43,10 @@ struct OwnerMap {
                     Be16 client_port) const {
     return owner_of(rss_hash_ipv6(client, service.address.ipv6(), client_port, service.port));
   }
+  uint16_t owner_of(const SnapshotService& service, const Address& client, Be16 client_port) const {
+    return client.is_ipv4() ? owner_of(service, client.ipv4(), client_port)
+                            : owner_of(service, client.ipv6(), client_port);
+  }
 };
 
 }  // namespace rota

@@ -99,9 +99,6 @@ void remove(Worker& worker, FlowTable<Entry>& table, Entry& record,
   table.erase(&record);
 }
 
-Address client_of(const FlowKey4& key) { return Address::from_ipv4(key.client); }
-Address client_of(const FlowKey6& key) { return Address::from_ipv6(key.client); }
-
 }  // namespace
 
 bool is_resettable(const Packet& packet) {

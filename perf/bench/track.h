@@ -80,8 +80,7 @@ class Track {
     const Client client = client_of(flow, spec_.ipv6);
     const SnapshotService& service = *world_.generation().services[service_of(flow)].blob;
     const OwnerMap& owners = world_.worker().owners;
-    return spec_.ipv6 ? owners.owner_of(service, client.address.ipv6(), client.port)
-                      : owners.owner_of(service, client.address.ipv4(), client.port);
+    return owners.owner_of(service, client.address, client.port);
   }
   // Calls fn(table, key) with a flow's key and the worker's table.
   template <typename Fn>

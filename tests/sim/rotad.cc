@@ -159,9 +159,7 @@ std::optional<uint32_t> Rotad::owner_of(const FlowUpdate& update) const {
   const SnapshotService& service = *dataplane_.generation().services[update.service].blob;
   if (service.address.is_ipv4() != update.client.is_ipv4()) return std::nullopt;
   const OwnerMap owners{static_cast<uint16_t>(flows_.channels.size())};
-  return update.client.is_ipv4()
-             ? owners.owner_of(service, update.client.ipv4(), update.client_port)
-             : owners.owner_of(service, update.client.ipv6(), update.client_port);
+  return owners.owner_of(service, update.client, update.client_port);
 }
 
 }  // namespace rota::sim

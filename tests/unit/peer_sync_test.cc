@@ -47,8 +47,7 @@ class Side {
   uint16_t owner(const FlowUpdate& flow) {
     const OwnerMap& owners = world.worker().owners;
     const SnapshotService& service = *world.generation().services[flow.service].blob;
-    return flow.client.is_ipv4() ? owners.owner_of(service, flow.client.ipv4(), flow.client_port)
-                                 : owners.owner_of(service, flow.client.ipv6(), flow.client_port);
+    return owners.owner_of(service, flow.client, flow.client_port);
   }
   void hear_all() {
     for (uint32_t i = 0; i < local.channels.size(); ++i) {

@@ -39,6 +39,18 @@ class SyncTest : public testing::Test {
     updates.resize(world.channel().told.take(updates));
     return updates;
   }
+  // What a peer tells of the client's flow.
+  static FlowUpdate established(uint32_t backend_id, uint16_t idle_s) {
+    return {.client = address(kClient),
+            .backend_id = backend_id,
+            .client_port = Be16::from_host(40000),
+            .service = 1,
+            .idle_s = idle_s,
+            .state = FlowState::established,
+            .flags = 0,
+            .kind = UpdateKind::record,
+            .reserved = {}};
+  }
   uint64_t orphans(Orphan kind) {
     return world.worker().counters.worker->orphans[static_cast<size_t>(kind)].get();
   }
@@ -101,15 +113,7 @@ TEST_F(SyncTest, ALongLivedFlowIsToldOnceInEachPeriod) {
 // The peer hears of packets late: what it has not heard of for a timeout may be alive.
 TEST_F(SyncTest, AnImportLivesLongerByTheTimeThatItsTellerMayBeSilent) {
   serve(Sync::async);
-  const FlowUpdate flow{.client = address(kClient),
-                        .backend_id = 103,
-                        .client_port = Be16::from_host(40000),
-                        .service = 1,
-                        .idle_s = 1,
-                        .state = FlowState::established,
-                        .flags = 0,
-                        .kind = UpdateKind::record,
-                        .reserved = {}};
+  const FlowUpdate flow = established(103, 1);
   hear(flow, world.generation(), world.worker(), world.now);
   world.now += 900 + 100;
   EXPECT_EQ(packet(kAck).backend->id, 103u);
@@ -123,15 +127,7 @@ TEST_F(SyncTest, TheLaterPacketDecidesWhoseRecordStands) {
   packet(kSyn);
   packet(kAck);
   world.now += 10;
-  FlowUpdate flow{.client = address(kClient),
-                  .backend_id = 103,
-                  .client_port = Be16::from_host(40000),
-                  .service = 1,
-                  .idle_s = 20,
-                  .state = FlowState::established,
-                  .flags = 0,
-                  .kind = UpdateKind::record,
-                  .reserved = {}};
+  FlowUpdate flow = established(103, 20);
   hear(flow, world.generation(), world.worker(), world.now);
   EXPECT_EQ(world.worker().flows4->size(), 1u);
   EXPECT_EQ(packet(kAck).backend->id, 101u);
@@ -147,15 +143,7 @@ TEST_F(SyncTest, AFlowIsProvenByThePeerThatSeesItsReplies) {
   packet(kSyn);
   packet(kAck);
   EXPECT_EQ(world.worker().flows4->size(), 0u);
-  const FlowUpdate seen{.client = address(kClient),
-                        .backend_id = 101,
-                        .client_port = Be16::from_host(40000),
-                        .service = 1,
-                        .idle_s = 0,
-                        .state = FlowState::established,
-                        .flags = 0,
-                        .kind = UpdateKind::record,
-                        .reserved = {}};
+  const FlowUpdate seen = established(101, 0);
   hear(seen, world.generation(), world.worker(), world.now);
   EXPECT_EQ(world.worker().flows4->size(), 1u);
   EXPECT_EQ(world.worker().flows4->unproven_size(), 0u);
@@ -164,15 +152,7 @@ TEST_F(SyncTest, AFlowIsProvenByThePeerThatSeesItsReplies) {
 
 TEST_F(SyncTest, ALateRemovalLeavesWhatWasMadeAnew) {
   serve(Sync::async);
-  FlowUpdate flow{.client = address(kClient),
-                  .backend_id = 103,
-                  .client_port = Be16::from_host(40000),
-                  .service = 1,
-                  .idle_s = 1,
-                  .state = FlowState::established,
-                  .flags = 0,
-                  .kind = UpdateKind::record,
-                  .reserved = {}};
+  FlowUpdate flow = established(103, 1);
   FlowUpdate gone = flow;
   gone.kind = UpdateKind::gone;
   gone.idle_s = 900;
