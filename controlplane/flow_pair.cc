@@ -40,11 +40,12 @@ void FlowPair::set_dataplane(std::shared_ptr<const DataplaneMemory> memory, uint
   if (memory == memory_) return;
   sync_.set_flows(nullptr);
   wakes_.reset();
+  flows_.channels.clear();
+  flows_.tables.reset();
   memory_ = std::move(memory);
   held_once_ = false;
   if (memory_ == nullptr) return;
   flows_.incarnation = incarnation;
-  flows_.channels.clear();
   for (uint32_t worker = 0; worker < memory_->worker_count(); ++worker)
     flows_.channels.push_back(&memory_->sync(worker));
   flows_.tables = memory_->flows();
