@@ -25,12 +25,6 @@ const char* name_of(FlowState state) {
   return "unknown";
 }
 
-uint16_t timeout_of(FlowState state, const ServiceTimeouts& timeouts) {
-  return state == FlowState::established ? timeouts.established_s
-         : state == FlowState::closing   ? timeouts.closing_s
-                                         : timeouts.unproven_s;
-}
-
 // Backends of one service, or of all, at an endpoint.
 Result<std::unordered_set<uint32_t>> backends_at(const std::string& text, const Model& model,
                                                  const std::optional<uint16_t>& service) {
@@ -106,7 +100,7 @@ bool FlowQuery::fill(const Entry& entry, uint16_t now, api::Flow& flow) const {
   flow.set_client(format_endpoint({client_of(entry.key), entry.key.client_port.to_host()}));
   flow.set_state(name_of(entry.state()));
   flow.set_idle_s(idle_s(entry, now));
-  flow.set_expires_s(static_cast<uint32_t>(timeout_of(entry.state(), timeouts)) - flow.idle_s());
+  flow.set_expires_s(uint32_t{life_s(entry, timeouts)} - flow.idle_s());
   return true;
 }
 

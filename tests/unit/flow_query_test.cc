@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <gtest/gtest.h>
+#include <map>
 #include <set>
 #include <stdlib.h>
 #include <string>
@@ -48,11 +49,12 @@ class FlowQueryTest : public testing::Test {
   }
 
   void open_flow(uint32_t worker, uint32_t client, uint16_t port, const char* service,
-                 uint32_t backend, uint16_t idle_s) {
+                 uint32_t backend, uint16_t idle_s, FlowState state = FlowState::established,
+                 uint8_t flags = 0) {
     FlowTable4 table = dataplane_.flows().table4(worker);
     const FlowKey4 key{Be32::from_host(client), Be16::from_host(port), model_.find(service)->id};
-    ASSERT_NE(table.insert_established(key, table.hash(key), backend, FlowState::established,
-                                       static_cast<uint16_t>(now_ - idle_s), FlowTimeouts{}),
+    ASSERT_NE(table.insert_established(key, table.hash(key), backend, state,
+                                       static_cast<uint16_t>(now_ - idle_s), FlowTimeouts{}, flags),
               nullptr);
   }
 
@@ -126,6 +128,26 @@ TEST_F(FlowQueryTest, LeavesOutWhatHasExpiredAndTellsWhenTheRestWill) {
     return true;
   });
   EXPECT_EQ(shown, 1);
+}
+
+// What the peer has told, and what an RST may have ended, lives longer than its state says.
+TEST_F(FlowQueryTest, TellsWhenARecordExpiresThatOutlivesItsStatesTimeout) {
+  const ServiceTimeouts timeouts = model_.find("web")->timeouts;
+  open_flow(0, 0xc6336401, 1000, "web", backend("web", 0),
+            static_cast<uint16_t>(timeouts.established_s + 5), FlowState::established,
+            flow_flag::kImported);
+  open_flow(0, 0xc6336402, 1000, "web", backend("web", 0),
+            static_cast<uint16_t>(timeouts.closing_s + 5), FlowState::closing, flow_flag::kReset);
+  const auto query = FlowQuery::make({}, model_, memory_);
+  ASSERT_TRUE(query);
+  std::map<std::string, uint32_t> lives;
+  query->run([&](const api::Flow& flow) {
+    lives[flow.client()] = flow.idle_s() + flow.expires_s();
+    return true;
+  });
+  EXPECT_EQ(lives, (std::map<std::string, uint32_t>{
+                       {"198.51.100.1:1000", timeouts.established_s + refresh_period_s(timeouts)},
+                       {"198.51.100.2:1000", timeouts.established_s}}));
 }
 
 TEST_F(FlowQueryTest, NamesABackendThatIsGone) {
