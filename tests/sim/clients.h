@@ -37,6 +37,7 @@ struct Connection {
   At at[2];
   uint8_t syn_at = 0;       // nodes that have forwarded its SYN, a bit each
   bool held_twice = false;  // both nodes had its record when its SYN went on
+  Time twice_since = 0;     // the latest such SYN
   bool is_excused = false;  // it may break
 };
 

@@ -13,11 +13,14 @@ namespace {
 
 // A record that saw a packet so long ago lives for sure, whatever the tick.
 // Ages are whole ticks, and grow by up to one where a table moves to another layout.
+constexpr Time kSurelyUnproven = (kTimeouts.unproven_s - 2) * kSecond;
 constexpr Time kSurelyLive = (kTimeouts.established_s - 3) * kSecond;
 // After so long, a standby that was in sync has heard of each flow that lives.
 constexpr Time kSurelyHeard = kSurelyLive + 10 * kSecond;
 // When the last packet of a flow that has ended has arrived, and its record has gone.
 constexpr Time kSurelyGone = (kTimeouts.closing_s + 2) * kSecond;
+// A packet that no record was found or made for.
+constexpr int kWithoutRecord = packet_flag::kOrphan | packet_flag::kStateless;
 constexpr Time kAnswerTime = 12 * kSecond;
 constexpr Time kFloodTime = 5 * kSecond;
 
@@ -51,10 +54,16 @@ void Invariants::broken(Connection& connection, uint32_t backend) {
                    connection.backend);
   if (!is_guarded(connection)) return;
   const uint32_t server = world_.routing.node_of(connection.name.client());
-  if (!world_.routing.is_split() && (connection.at[server].held || connection.held_twice))
+  const bool known = connection.at[server].held || is_held_twice(connection);
+  if (!world_.routing.is_split() && known)
     world_.trace.violated("connection {} with backend {} was reset by backend {}",
                           connection.number, connection.backend, backend);
   ++world_.totals.young_lost;
+}
+
+// What was held twice of an opening lives for a while, at either node, until it is proven there.
+bool Invariants::is_held_twice(const Connection& connection) const {
+  return connection.held_twice && world_.schedule.now() - connection.twice_since < kSurelyUnproven;
 }
 
 void Invariants::unanswered(Connection& connection) {
@@ -95,7 +104,8 @@ void Invariants::judged(uint32_t node, const Judged& judged) {
     }
     check_followed(node, *connection, judged);
   }
-  connection->at[node].last_packet = world_.schedule.now();
+  if ((judged.flags & kWithoutRecord) == 0)
+    connection->at[node].last_packet = world_.schedule.now();
   observe(node, *connection);
 }
 
@@ -103,14 +113,18 @@ void Invariants::judged(uint32_t node, const Judged& judged) {
 void Invariants::check_followed(uint32_t node, Connection& connection, const Judged& judged) {
   if (!is_open(connection)) return;
   const uint32_t serial = serial_of(judged.backend->address);
-  const bool followed =
-      (judged.flags & (packet_flag::kNewFlow | packet_flag::kOrphan | packet_flag::kStateless)) ==
-      0;
+  const bool followed = (judged.flags & (packet_flag::kNewFlow | kWithoutRecord)) == 0;
   if (followed && serial != connection.backend && judged.backend->id == connection.backend_id)
     world_.trace.violated("node {}: backend {} has the id {} of backend {}, and gets connection {}",
                           node, serial, connection.backend_id, connection.backend,
                           connection.number);
-  if (!is_guarded(connection) || !connection.at[node].held) return;
+  if (!is_guarded(connection)) return;
+  if (!connection.at[node].held && serial != connection.backend && !is_held_twice(connection)) {
+    connection.is_excused = true;  // what had come here has expired
+    ++world_.totals.cut_lost;
+    return;
+  }
+  if (!connection.at[node].held) return;
   if (followed && serial != connection.backend)
     world_.trace.violated("node {}: connection {} with backend {} was sent to backend {}", node,
                           connection.number, connection.backend, serial);
@@ -125,10 +139,11 @@ void Invariants::check_held_twice(uint32_t node, const Judged& judged) {
   Connection& connection = *world_.clients.find(judged.segment.connection);
   Node& here = world_.node(node);
   Node& there = world_.node(1 - node);
+  if (judged.flags & (packet_flag::kNewFlow | kWithoutRecord)) connection.held_twice = false;
   // One that follows what was known before has nothing new to tell.
   const bool promised = (judged.flags & packet_flag::kReleased) != 0 &&
                         world_.intent.service(connection.name.service()).sync == Sync::strict &&
-                        (judged.flags & (packet_flag::kOrphan | packet_flag::kStateless)) == 0 &&
+                        (judged.flags & kWithoutRecord) == 0 &&
                         here.dataplane.worker(judged.worker).has_peer() &&
                         there.dataplane.is_serving() && settled_for(node) > sync_delay() &&
                         !was_behind(node) && world_.schedule.now() - flooded_at_ > kFloodTime;
@@ -141,6 +156,7 @@ void Invariants::check_held_twice(uint32_t node, const Judged& judged) {
     world_.trace.violated("node {}: the SYN of connection {} went on, and node {} has no record",
                           node, connection.number, 1 - node);
   connection.held_twice = true;
+  connection.twice_since = world_.schedule.now();
 }
 
 // --- Records ---
@@ -200,7 +216,7 @@ bool Invariants::is_settled_now() const {
     if (!sync.holds_table() || !sync.sender().is_telling() || sync.sender().is_in_bulk())
       return false;
   }
-  return !world_.stream.is_cut();
+  return world_.stream.is_whole();
 }
 
 void Invariants::unsettled() { unsettled_at_ = world_.schedule.now(); }
@@ -234,7 +250,7 @@ void Invariants::adopted(uint32_t node) {
 void Invariants::memory_lost(uint32_t node) {
   turns_.forget(node);
   gone_[node].assign(kNames, false);
-  world_.clients.for_each_live([&](Connection& connection) { connection.at[node].held = false; });
+  world_.clients.for_each_live([&](Connection& connection) { connection.at[node] = {}; });
 }
 
 void Invariants::connected(uint32_t node) {
@@ -261,7 +277,8 @@ void Invariants::moving(uint32_t client, uint32_t to) {
   const Time moved_at = crash_[from] ? crash_[from]->at : world_.schedule.now();
   if (!world_.routing.is_ecmp() && !world_.routing.is_split() && client == 0) {
     ++(crash_[from] ? world_.totals.fail_overs : world_.totals.hand_overs);
-    if (std::min(settled_for(from), moved_at - both_drew_at_) > 2 * sync_delay())
+    const Time long_ago = 2 * sync_delay();
+    if (settled_for(from) > long_ago && moved_at > both_drew_at_ + long_ago)
       turns_.check_follows(to, world_.node(to).dataplane, world_.node(to).store,
                            world_.node(from).store, moved_at - sync_delay());
   }
@@ -300,7 +317,7 @@ void Invariants::transfer(Connection& connection, uint32_t to) {
   const Connection::At& was = connection.at[from];
   const Time moved_at = crash_[from] ? crash_[from]->at : world_.schedule.now();
   const bool settled = settled_for(from) > sync_delay();
-  if (settled && connection.held_twice && !was_behind(from))
+  if (settled && is_held_twice(connection) && !was_behind(from))
     world_.trace.violated("connection {} of a strict service moves to node {}, which has no record",
                           connection.number, to);
   if (!was.held || moved_at - was.held_since <= sync_delay()) {

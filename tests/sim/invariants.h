@@ -81,6 +81,7 @@ class Invariants {
   enum class Holding : uint8_t { nothing, other, unproven, proven };
 
   bool is_guarded(const Connection& connection) const;
+  bool is_held_twice(const Connection& connection) const;
   Holding holding(uint32_t node, const Connection& connection);
   void observe(uint32_t node, Connection& connection);
   void judge_loss(uint32_t node, const Connection& connection) const;

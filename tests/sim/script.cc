@@ -197,13 +197,13 @@ void Script::hand_over() {
   for (uint32_t index = 0; index < 2; ++index)
     if (!world_.node(index).is_ready()) return;
   world_.note_trouble();
-  if (!world_.routing.is_ecmp()) return world_.routing.move_all(1 - world_.routing.node_of(0));
   for (uint32_t client = 0; client < kClients; ++client) {
-    if (dice_.one_in(2)) continue;
+    if (world_.routing.is_ecmp() && dice_.one_in(2)) continue;
     const uint32_t to = 1 - world_.routing.node_of(client);
     world_.routing.settle(client, to);
     world_.routing.move(client, to);
   }
+  world_.move_traffic();
 }
 
 // Forged SYNs and stray ACKs, some of them on flows that live.

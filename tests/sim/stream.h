@@ -32,6 +32,8 @@ class Stream {
   Time latency() const { return latency_; }  // at most; it is half of that at least
   bool is_connected() const { return up_[0] && up_[1]; }
   bool is_cut() const { return cut_; }
+  // Whether what is sent arrives, too. Ends that were cut off go on believing in their connection.
+  bool is_whole() const { return is_connected() && !broken_; }
 
   void send(uint32_t from, peer::Message message);
   size_t queued_bytes(uint32_t from) const { return queued_[from]; }

@@ -44,6 +44,8 @@ class World {
   // Segments that nobody's connection is of arrive.
   void flood(std::span<const Segment> burst);
   void split(bool both);
+  // Traffic goes where routing says from here on, and the nodes hear of it.
+  void move_traffic();
   void calm_network() { loss_percent = 0; }
   // Something has happened after which a client may be without an answer for a while.
   void note_trouble() { last_trouble = schedule.now(); }
@@ -71,7 +73,6 @@ class World {
   void connect_stream(uint32_t node);
   void pulse();
   void second();
-  void move_traffic();
   Time travel_time();
   void from_client(const Segment& segment);
   void to_node(const Segment& segment);
