@@ -450,7 +450,7 @@ const SnapshotBackend* backend_of(const FlowUpdate& flow, const Scene& scene) {
 template <typename Entry>
 bool follows(const FlowUpdate& flow, const Entry& known) {
   if (known.state() == FlowState::unproven) return flow.state != FlowState::unproven;
-  return known.state() == FlowState::closing && flow.state == FlowState::unproven;
+  return known.state() == FlowState::closing && flow.state != FlowState::closing;
 }
 
 // Whoever saw the flow's last packet knows best; of two that tell us, the later one. Ages are of

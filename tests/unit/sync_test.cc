@@ -86,6 +86,16 @@ TEST_F(SyncTest, AFlowIsToldWhenItIsProvenWhenItClosesAndWhenItIsGone) {
   EXPECT_EQ(gone[0].backend_id, 102u);
 }
 
+// A hand-over between two connections of one port, all within one tick.
+TEST_F(SyncTest, AFlowThatThePeerOpenedAnewFollowsTheOneThatClosedHere) {
+  serve(Sync::async);
+  packet(kSyn);
+  packet(kAck);
+  packet(kFin | kAck);
+  hear(established(102, 0), world.generation(), world.worker(), world.now);
+  EXPECT_EQ(packet(kAck).backend->id, 102u);
+}
+
 TEST_F(SyncTest, AServiceWithoutSyncTellsNothing) {
   serve(Sync::off);
   packet(kSyn);
