@@ -19,7 +19,8 @@ const std::map<uint16_t, PeerTurns> kNoTurns;
 
 }  // namespace
 
-FlowPair::FlowPair(asio::io_context& loop, const Compiled& compiled, uint64_t epoch, Wires wires)
+FlowPair::FlowPair(asio::io_context& loop, const Compiled& compiled, const KeptEpoch& epoch,
+                   Wires wires)
     : compiled_(compiled),
       wires_(std::move(wires)),
       sync_(wires_.send, epoch, wires_.save_epoch),
@@ -50,6 +51,7 @@ void FlowPair::set_dataplane(std::shared_ptr<const DataplaneMemory> memory, uint
     flows_.channels.push_back(&memory_->sync(worker));
   flows_.tables = memory_->flows();
   sync_.set_flows(&flows_);
+  if (sync_.is_memory_new()) has_taken_over_ = false;
   wakes_.emplace(loop_, ::dup(memory_->sync_event()));
   wait_for_workers();
   pump();
@@ -58,8 +60,16 @@ void FlowPair::set_dataplane(std::shared_ptr<const DataplaneMemory> memory, uint
 void FlowPair::set_role(Role role) {
   if (role == role_) return;
   role_ = role;
-  if (role == Role::active) sync_.take_over();
+  has_taken_over_ = false;
+  take_over();
   wires_.changed();
+}
+
+// Who may not serve yet has nothing to be believed for.
+void FlowPair::take_over() {
+  if (role_ != Role::active || has_taken_over_ || !may_serve()) return;
+  has_taken_over_ = true;
+  sync_.take_over();
 }
 
 void FlowPair::connected() {
@@ -70,7 +80,6 @@ void FlowPair::connected() {
 
 void FlowPair::lost() {
   connected_ = false;
-  alone_since_ = Clock::now();
   sync_.connection_lost();
 }
 
@@ -97,8 +106,10 @@ const std::map<uint16_t, PeerTurns>& FlowPair::peer_turns() const {
 
 bool FlowPair::may_serve() const {
   if (held_once_) return true;
-  return !connected_ && Clock::now() - alone_since_ >= kAloneTimeout;
+  return is_alone() && Clock::now() - alone_since_ >= kAloneTimeout;
 }
+
+bool FlowPair::is_alone() const { return !sync_.is_connected() || sync_.is_peer_absent(); }
 
 bool FlowPair::is_protected() const {
   const peer::FlowSender& sender = sync_.sender();
@@ -180,6 +191,8 @@ void FlowPair::mirror() {
     if (tickets.count > 0) wires_.raise_tickets(tickets);
   }
   agree();
+  if (!is_alone()) alone_since_ = Clock::now();
+  take_over();
   note_lag();
   if (std::exchange(could_serve_, may_serve()) != could_serve_) wires_.changed();
   mirror_timer_.expires_after(kMirrorInterval);

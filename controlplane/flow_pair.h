@@ -41,11 +41,12 @@ class FlowPair final : public PeerParty {
   };
   // `compiled` is what is in force, or soon will be: it decides whose a flow is, which services
   // are synced, and the turns. It outlives this.
-  FlowPair(asio::io_context& loop, const Compiled& compiled, uint64_t epoch, Wires wires);
+  FlowPair(asio::io_context& loop, const Compiled& compiled, const KeptEpoch& epoch, Wires wires);
 
   // What the dataplane shares, when it is met or met again.
   void set_dataplane(std::shared_ptr<const DataplaneMemory> memory, uint64_t incarnation);
-  // Who has the traffic: the peer, this node (becoming so is a takeover), or both.
+  // Who has the traffic: the peer, this node (becoming so, and having what it takes, is a
+  // takeover), or both.
   enum class Role { standby, active, sharing };
   void set_role(Role role);
 
@@ -58,7 +59,7 @@ class FlowPair final : public PeerParty {
   const std::map<uint16_t, PeerTurns>& peer_turns() const;
 
   // Whether this node can take over without losing what a peer knows: it has held the peer's table,
-  // or has met no peer for kAloneTimeout.
+  // or has met none that could tell it anything for kAloneTimeout.
   bool may_serve() const;
   // Whether the peer could take over now without losing what this node knows.
   bool is_protected() const;
@@ -75,6 +76,8 @@ class FlowPair final : public PeerParty {
   std::optional<uint32_t> owner_of(const FlowUpdate& update) const;
   uint16_t tick() const;
   void agree();
+  void take_over();
+  bool is_alone() const;
   void pump();
   void pump_again_soon();
   void wait_for_workers();
@@ -96,9 +99,10 @@ class FlowPair final : public PeerParty {
   bool pump_pending_ = false;
   bool connected_ = false;  // to the peer, agreed or not
   Role role_ = Role::standby;
+  bool has_taken_over_ = false;  // in this role, with this flow memory
   bool could_serve_ = false;
   bool held_once_ = false;
-  Clock::time_point alone_since_ = Clock::now();  // while not connected
+  Clock::time_point alone_since_ = Clock::now();  // or still now: not is_alone()
   std::optional<Clock::time_point> lag_since_;
 };
 

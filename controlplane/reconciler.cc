@@ -46,7 +46,7 @@ void Reconciler::reconcile() {
 }
 
 Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store, Model model,
-                       CompileState state, uint64_t epoch)
+                       CompileState state, const KeptEpoch& epoch)
     : node_(node),
       store_(std::move(store)),
       model_(std::move(model)),
@@ -74,7 +74,7 @@ FlowPair::Wires Reconciler::flow_wires() {
           .ids_agree = [this] { return ids_agree(); },
           .ids_differ = [this] { return pair_->desired().relation() == DesiredRelation::diverged; },
           .changed = [this] { reconcile_soon(); },
-          .save_epoch = [this](uint64_t to) { noted("saving the epoch", store_.save_epoch(to)); }};
+          .save_epoch = [this](const auto& to) { noted("saving the epoch", store_.save(to)); }};
 }
 
 Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, const NodeFile& node) {

@@ -75,7 +75,7 @@ class Reconciler : private DesiredOwner {
   using Clock = std::chrono::steady_clock;
 
   Reconciler(asio::io_context& loop, const NodeFile& node, Store store, Model model,
-             CompileState state, uint64_t epoch);
+             CompileState state, const KeptEpoch& epoch);
 
   // The desired state, as the pair keeps it the same on both nodes.
   EditMark mark() const override { return model_.mark(); }

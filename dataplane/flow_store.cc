@@ -83,11 +83,12 @@ void allocate(const Fd& file, const std::string& path, uint64_t bytes) {
         path);
 }
 
-HashKey random_key() {
-  HashKey key;
-  if (::getrandom(&key, sizeof(key), 0) != sizeof(key))
+template <typename T>
+T random_value() {
+  T value;
+  if (::getrandom(&value, sizeof(value), 0) != sizeof(value))
     throw std::runtime_error(fmt::format("no random numbers: {}", std::strerror(errno)));
-  return key;
+  return value;
 }
 
 // Whose a flow is, by the VIP that the generation gives its service.
@@ -118,7 +119,7 @@ uint32_t owner_ipv6(const void* context, const FlowKey6& key) {
 
 FlowStore::FlowStore(const std::string& path, const FlowMemoryConfig& config)
     : path_(path), file_(open_locked(path)) {
-  is_empty(file_) ? lay_out(config) : take_over(config);
+  is_empty(file_) ? lay_out(config, random_value<uint64_t>()) : take_over(config);
   reader_ = open_reader(file_, path_);
 }
 
@@ -138,15 +139,15 @@ void FlowStore::take_over(const FlowMemoryConfig& config) {
       spdlog::warn("flow memory {}: {}; starts empty", path_, describe(report.open));
       mapping_ = {};
       file_ = create_locked(path_);  // the old one is locked until then
-      return lay_out(config);
+      return lay_out(config, random_value<uint64_t>());
   }
 }
 
-void FlowStore::lay_out(const FlowMemoryConfig& config) {
+void FlowStore::lay_out(const FlowMemoryConfig& config, uint64_t lineage) {
   allocate(file_, path_, flow_memory_size(config));
   mapping_ = map_shared(file_.get(), true);
   if (!mapping_) throw failure(path_, fmt::format("cannot be mapped: {}", std::strerror(errno)));
-  memory_ = format(mapping_.bytes(), config, random_key(), boottime_s());
+  memory_ = format(mapping_.bytes(), config, random_value<HashKey>(), boottime_s(), lineage);
   spdlog::info("flow memory {}: new, {}", path_, human_bytes(mapping_.bytes().size()));
 }
 
@@ -157,7 +158,7 @@ void FlowStore::replace(const FlowMemoryConfig& config) {
   const std::string path = path_;
   path_ += ".new";
   file_ = create_locked(path_);
-  lay_out(config);
+  lay_out(config, FlowMemory::open(old_mapping_.bytes())->header().lineage);
   path_ = path;
   spdlog::info(
       "flow memory {}: was laid out for other sizes; its flows move at the first "

@@ -33,7 +33,7 @@ class FlowStore {
 
  private:
   void take_over(const FlowMemoryConfig& config);
-  void lay_out(const FlowMemoryConfig& config);
+  void lay_out(const FlowMemoryConfig& config, uint64_t lineage);
   void replace(const FlowMemoryConfig& config);
 
   std::string path_;

@@ -675,13 +675,19 @@ Result<Done> Store::save(const std::vector<KeptHealth>& changed) {
   });
 }
 
-Result<uint64_t> Store::load_epoch() {
-  return database_->guarded([&] { return get_meta(*database_, "epoch"); });
+Result<KeptEpoch> Store::load_epoch() {
+  return database_->guarded([&] {
+    return KeptEpoch{.number = get_meta(*database_, "epoch"),
+                     .lineage = get_meta(*database_, "epoch_lineage")};
+  });
 }
 
-Result<Done> Store::save_epoch(uint64_t epoch) {
+Result<Done> Store::save(const KeptEpoch& epoch) {
   return database_->guarded([&] {
-    database_->transaction([&] { set_meta(*database_, "epoch", epoch); });
+    database_->transaction([&] {
+      set_meta(*database_, "epoch", epoch.number);
+      set_meta(*database_, "epoch_lineage", epoch.lineage);
+    });
     return Done{};
   });
 }

@@ -29,6 +29,12 @@ struct KeptHealth {
   uint64_t since_unix_s = 0;
 };
 
+// How far this node has followed the pair's takeovers (peer/peer_sync.h).
+struct KeptEpoch {
+  uint64_t number = 0;   // 0: none yet
+  uint64_t lineage = 0;  // of the flow memory that it is of
+};
+
 struct AuditEntry {
   uint64_t unix_ms = 0;
   uint64_t revision = 0;
@@ -53,14 +59,13 @@ class Store {
   Result<CompileState> load_compile_state();
   Result<std::vector<KeptHealth>> load_health();
 
-  // The epoch of the pair (peer/peer_sync.h); 0: none yet.
-  Result<uint64_t> load_epoch();
+  Result<KeptEpoch> load_epoch();
 
   // Durable when they return Done.
   Result<Done> commit(const Edit& edit, uint64_t now_unix_ms);
   Result<Done> save(const CompileStateChange& change);
   Result<Done> save(const std::vector<KeptHealth>& changed);
-  Result<Done> save_epoch(uint64_t epoch);
+  Result<Done> save(const KeptEpoch& epoch);
 
   // The newest entries of the audit trail, newest first.
   Result<std::vector<AuditEntry>> audit(uint32_t limit);

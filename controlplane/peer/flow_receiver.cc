@@ -24,27 +24,37 @@ bool goes_on(const FlowHello& before, const FlowHello& now, const std::vector<ui
 
 }  // namespace
 
-void FlowReceiver::set_flows(const LocalFlows* flows) {
+void FlowReceiver::set_flows(const LocalFlows* flows, uint64_t epoch) {
   const bool other =
       flows == nullptr || flows_ == nullptr || flows->incarnation != flows_->incarnation;
   flows_ = flows;
   if (!other) return;
   waiting_.clear();
   complete_ = false;
-  if (accepting_) ask_for_bulk();
+  epoch_ = epoch;
+  accepting_ = is_acceptable();
+  if (accepting_)
+    ask_for_bulk();
+  else if (greeted_)
+    answer_hello();
+}
+
+bool FlowReceiver::is_acceptable() const {
+  return greeted_ && flows_ != nullptr && hello_.epoch() >= epoch_;
 }
 
 void FlowReceiver::receive(const FlowHello& hello, uint64_t epoch) {
+  greeted_ = true;
   epoch_ = epoch;
   waiting_.clear();
-  accepting_ = hello.epoch() >= epoch;
-  if (complete_ && accepting_ && goes_on(hello_, hello, applied_)) {
-    hello_ = hello;
+  const bool goes_on_here = complete_ && goes_on(hello_, hello, applied_);
+  hello_ = hello;
+  accepting_ = is_acceptable();
+  if (accepting_ && goes_on_here) {
     expected_ = applied_;
     awaiting_bulk_ = false;
     return answer_hello();
   }
-  hello_ = hello;
   if (accepting_) return ask_for_bulk();
   complete_ = false;
   answer_hello();
@@ -62,7 +72,8 @@ void FlowReceiver::answer_hello() {
   FlowResume& resume = *message.mutable_flow_resume();
   resume.set_incarnation(hello_.incarnation());
   resume.set_epoch(epoch_);
-  resume.set_stale(!accepting_);
+  resume.set_absent(flows_ == nullptr);
+  resume.set_stale(!accepting_ && !resume.absent());
   resume.set_bulk(accepting_ && !complete_);
   if (complete_)
     for (const uint64_t position : applied_) resume.add_applied(position);
@@ -137,7 +148,7 @@ void FlowReceiver::receive(const FlowBulkEnd&) {
 
 void FlowReceiver::connection_lost() {
   waiting_.clear();  // it was not confirmed, and will be told again
-  accepting_ = false;
+  greeted_ = accepting_ = false;
 }
 
 bool FlowReceiver::pump() {

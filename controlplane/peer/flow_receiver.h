@@ -23,9 +23,9 @@ class FlowReceiver {
  public:
   explicit FlowReceiver(Send send) : send_(std::move(send)) {}
 
-  // Where flows go; nullptr: the dataplane is not there. Another dataplane has to be told all.
-  // Valid until the next call.
-  void set_flows(const LocalFlows* flows);
+  // Where flows go; nullptr: the dataplane is not there. Another dataplane has to be told all, and
+  // its flows may be of another epoch. Valid until the next call.
+  void set_flows(const LocalFlows* flows, uint64_t epoch);
 
   // `epoch` is this node's. A sender of an older one is not believed: see FlowResume::stale.
   void receive(const FlowHello& hello, uint64_t epoch);
@@ -57,6 +57,7 @@ class FlowReceiver {
 
   void ask_for_bulk();
   void answer_hello();
+  bool is_acceptable() const;
   bool deliver(const FlowUpdate& update);
   bool carry_out(const Step& step);
   void answer(const FlowUpdate& question, uint16_t now, std::string& answers);
@@ -66,6 +67,7 @@ class FlowReceiver {
   Send send_;
   const LocalFlows* flows_ = nullptr;
   FlowHello hello_;                 // the sender's last one
+  bool greeted_ = false;            // it came by the connection that stands
   uint64_t epoch_ = 0;              // ours, when it came
   std::vector<uint64_t> applied_;   // by worker of the sender
   std::vector<uint64_t> expected_;  // position of its next update, likewise

@@ -51,7 +51,7 @@ void FlowSender::greet(uint64_t epoch) {
 
 void FlowSender::receive(const FlowResume& resume) {
   if (!connected_ || flows_ == nullptr || resume.incarnation() != flows_->incarnation) return;
-  telling_ = !resume.stale();
+  telling_ = !resume.stale() && !resume.absent();
   bulk_.reset();
   if (!telling_) return set_heeded(false, false);
   bool whole = resume.bulk() || resume.applied_size() != static_cast<int>(streams_.size());

@@ -17,30 +17,34 @@ bool is_ours(const Message& message) {
 
 }  // namespace
 
-PeerSync::PeerSync(Send send, uint64_t epoch, SaveEpoch save_epoch)
+PeerSync::PeerSync(Send send, const KeptEpoch& kept, SaveEpoch save_epoch)
     : send_(send),
       save_epoch_(std::move(save_epoch)),
       sender_(send),
       receiver_(std::move(send)),
-      epoch_(epoch) {}
+      kept_(kept),
+      lineage_(kept.lineage) {}
 
 void PeerSync::set_flows(const LocalFlows* flows) {
   together_at_.reset();  // ticks of another dataplane
   apart_since_.reset();
+  if (flows != nullptr) lineage_ = flows->tables->header().lineage;
   sender_.set_flows(flows);
-  receiver_.set_flows(flows);
-  if (connected_) sender_.greet(epoch_);
+  if (connected_) sender_.greet(epoch());  // before we ask for what another dataplane had
+  receiver_.set_flows(flows, epoch());
 }
 
 void PeerSync::connected() {
   connected_ = true;
-  sender_.greet(epoch_);
+  sender_.greet(epoch());
   if (const auto hello = std::exchange(early_, std::nullopt)) receive_hello(*hello);
 }
 
 void PeerSync::connection_lost() {
   connected_ = false;
   is_stale_ = false;
+  is_peer_absent_ = false;
+  peer_epoch_ = 0;
   if (together_at_) apart_since_ = static_cast<uint16_t>(*together_at_ + 1);
   together_at_.reset();
   early_.reset();
@@ -81,7 +85,8 @@ bool PeerSync::receive(const Message& message, uint16_t now) {
       catch_up();
       break;
     case Message::kEpoch:
-      set_epoch(std::max(epoch_, message.epoch().epoch()));
+      peer_epoch_ = std::max(peer_epoch_, message.epoch().epoch());
+      catch_up();
       break;
     default:
       return false;
@@ -93,44 +98,47 @@ bool PeerSync::receive(const Message& message, uint16_t now) {
 void PeerSync::receive_hello(const FlowHello& hello) {
   if (std::exchange(peer_incarnation_, hello.incarnation()) != hello.incarnation())
     sender_.disown_before(std::nullopt);
-  receiver_.receive(hello, epoch_);
+  receiver_.receive(hello, epoch());
 }
 
 void PeerSync::receive_resume(const FlowResume& resume, uint16_t now) {
-  if (resume.stale() && resume.epoch() <= epoch_) {  // we have taken over since that hello
+  if (resume.stale() && resume.epoch() <= epoch()) {  // we have taken over since that hello
     sender_.receive(resume);
-    return sender_.greet(epoch_);
+    return sender_.greet(epoch());
   }
-  if (resume.stale()) {
-    peer_epoch_ = resume.epoch();
-    is_stale_ = true;
+  is_peer_absent_ = resume.absent();
+  if (is_peer_absent_) return sender_.receive(resume);
+  is_stale_ = resume.stale();
+  if (is_stale_) {
+    peer_epoch_ = std::max(peer_epoch_, resume.epoch());
     if (!apart_since_ || static_cast<int16_t>(*apart_since_ - now) > 0) apart_since_ = now;
   }
   sender_.receive(resume);
   catch_up();
 }
 
-// A stale node that has the peer's table is stale no more.
+// Who has the peer's table is of the peer's epoch. A stale node that has it is stale no more.
 void PeerSync::catch_up() {
-  if (!is_stale_ || !receiver_.holds_table()) return;
-  is_stale_ = false;
-  sender_.disown_before(apart_since_);
-  set_epoch(std::max(epoch_, peer_epoch_));
-  sender_.greet(epoch_);
+  if (!receiver_.holds_table()) return;
+  const bool was_stale = std::exchange(is_stale_, false);
+  // A memory that was empty when the two were apart has nothing from before.
+  if (was_stale) sender_.disown_before(is_memory_new() ? std::nullopt : apart_since_);
+  if (peer_epoch_ > epoch()) set_epoch(peer_epoch_);
+  if (was_stale) sender_.greet(epoch());
 }
 
 void PeerSync::take_over() {
-  set_epoch(epoch_ + 1);
+  set_epoch(kept_.number + 1);
   if (!connected_) return;
   Message message;
-  message.mutable_epoch()->set_epoch(epoch_);
+  message.mutable_epoch()->set_epoch(epoch());
   send_(std::move(message));
 }
 
 void PeerSync::set_epoch(uint64_t epoch) {
-  if (epoch == epoch_) return;
-  epoch_ = epoch;
-  save_epoch_(epoch);
+  if (epoch == kept_.number && !is_memory_new()) return;
+  kept_ = {.number = epoch, .lineage = lineage_};
+  save_epoch_(kept_);
 }
 
 bool PeerSync::pump(uint16_t now, size_t room) {

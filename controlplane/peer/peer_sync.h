@@ -5,6 +5,7 @@
 // away from one that went on. The epoch grows by one whenever a node takes over. A node that meets
 // a peer of a higher epoch is stale: it takes the peer's table first, and of its own flows tells
 // only those that it saw packets of since the two were apart. What it told before is not believed.
+// An epoch is of the flows that were there: a node whose flow memory starts empty is stale, too.
 //
 // One thread, no clock, no socket: rotad and the simulation run the same.
 #pragma once
@@ -13,6 +14,7 @@
 #include <functional>
 #include <optional>
 
+#include "controlplane/model/store.h"
 #include "controlplane/peer/flow_receiver.h"
 #include "controlplane/peer/flow_sender.h"
 
@@ -20,9 +22,9 @@ namespace rota::peer {
 
 class PeerSync {
  public:
-  // `save_epoch` makes a new epoch durable before anybody hears of it.
-  using SaveEpoch = std::function<void(uint64_t epoch)>;
-  PeerSync(Send send, uint64_t epoch, SaveEpoch save_epoch);
+  // `save_epoch` makes a new epoch durable before anybody hears of it; `kept` was saved last.
+  using SaveEpoch = std::function<void(const KeptEpoch& epoch)>;
+  PeerSync(Send send, const KeptEpoch& kept, SaveEpoch save_epoch);
 
   // This node's dataplane; nullptr: it is not there. Valid until the next call.
   void set_flows(const LocalFlows* flows);
@@ -40,8 +42,12 @@ class PeerSync {
   // more to do soon. Else rotad may wait until a worker wakes it.
   bool pump(uint16_t now, size_t room);
 
-  uint64_t epoch() const { return epoch_; }
+  uint64_t epoch() const { return is_memory_new() ? 0 : kept_.number; }
+  // Whether flow memory has started empty since the last epoch.
+  bool is_memory_new() const { return lineage_ != kept_.lineage; }
   bool is_connected() const { return connected_; }
+  // Connected to a rotad that has no dataplane, and so nothing to tell.
+  bool is_peer_absent() const { return is_peer_absent_; }
   bool is_stale() const { return is_stale_; }
   // Whether this node holds what the peer has told, but for what is under way.
   bool holds_table() const { return connected_ && !is_stale() && receiver_.holds_table(); }
@@ -58,10 +64,12 @@ class PeerSync {
   SaveEpoch save_epoch_;
   FlowSender sender_;
   FlowReceiver receiver_;
-  uint64_t epoch_;
-  uint64_t peer_epoch_ = 0;        // that made us stale
+  KeptEpoch kept_;
+  uint64_t lineage_;               // of our flow memory
+  uint64_t peer_epoch_ = 0;        // as far as we have heard of it
   uint64_t peer_incarnation_ = 0;  // of its dataplane
   bool is_stale_ = false;
+  bool is_peer_absent_ = false;
   std::optional<uint16_t> together_at_;  // the latest tick that the connection has seen
   std::optional<uint16_t> apart_since_;  // the tick after that, of the connection before
   bool connected_ = false;

@@ -188,7 +188,7 @@ FlowReader6 FlowMemoryView::reader6(uint32_t worker) const {
 }
 
 FlowMemory format(std::span<std::byte> memory, const FlowMemoryConfig& config,
-                  const HashKey& hash_key, uint64_t tick_base_s) {
+                  const HashKey& hash_key, uint64_t tick_base_s, uint64_t lineage) {
   std::memset(memory.data(), 0, memory.size());
   auto* header = new (memory.data()) FlowMemoryHeader{};
   lay_out(*header, config);
@@ -196,6 +196,7 @@ FlowMemory format(std::span<std::byte> memory, const FlowMemoryConfig& config,
   header->tick_base_s = tick_base_s;
   header->hash_key = hash_key;
   header->alive_s.store(tick_base_s, std::memory_order_relaxed);
+  header->lineage = lineage;
   __atomic_store_n(&header->magic, kFlowMemoryMagic, __ATOMIC_RELEASE);
   return *FlowMemory::open(memory);
 }
@@ -209,8 +210,9 @@ AdoptReport adopt(std::span<std::byte> memory, const FlowMemoryConfig& config,
     report.result = AdoptResult::other_config;
     return report;
   }
-  const uint32_t service_limit =
-      away_too_long(adopted->header(), boottime_s) ? 0 : config.service_limit;
+  const bool too_long = away_too_long(adopted->header(), boottime_s);
+  if (too_long) adopted->end_lineage();
+  const uint32_t service_limit = too_long ? 0 : config.service_limit;
   const uint16_t now = adopted->tick_at(boottime_s);
   for (uint32_t worker = 0; worker < config.worker_count; ++worker) {
     repair_table(adopted->table4(worker), service_limit, now, report);

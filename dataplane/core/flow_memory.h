@@ -60,6 +60,9 @@ struct FlowMemoryHeader {
   // CLOCK_BOOTTIME seconds of the dataplane's last sign of life; the main thread writes it about
   // once a second, so that after a long absence no record seems younger than it is.
   std::atomic<uint64_t> alive_s;
+  // Which flows these are: drawn when memory starts empty, handed on when its flows move to another
+  // layout. Whoever knew the memory by another lineage knew other flows.
+  uint64_t lineage;
 };
 static_assert(sizeof(FlowMemoryHeader) <= 4096);
 
@@ -88,6 +91,8 @@ class FlowMemory {
   void mark_alive(uint64_t boottime_s) {
     header_->alive_s.store(boottime_s, std::memory_order_relaxed);
   }
+  // The flows that were here are gone.
+  void end_lineage() { ++header_->lineage; }
   std::span<TicketLine> tickets() const;  // by service id
   FlowTable4 table4(uint32_t worker) const;
   FlowTable6 table6(uint32_t worker) const;
@@ -118,10 +123,11 @@ class FlowMemoryView {
   const FlowMemoryHeader* header_;
 };
 
-// Makes `memory` empty tables and zero tickets. Touches every byte. REQUIRES: config.valid();
-// memory has flow_memory_size(config) bytes and is page aligned.
+// Makes `memory` empty tables and zero tickets. Touches every byte. `lineage`: a random one, or
+// that of the memory whose flows will move here. REQUIRES: config.valid(); memory has
+// flow_memory_size(config) bytes and is page aligned.
 FlowMemory format(std::span<std::byte> memory, const FlowMemoryConfig& config,
-                  const HashKey& hash_key, uint64_t tick_base_s);
+                  const HashKey& hash_key, uint64_t tick_base_s, uint64_t lineage = 0);
 
 enum class AdoptResult : uint8_t {
   adopted,

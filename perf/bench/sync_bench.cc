@@ -25,7 +25,6 @@ namespace {
 
 constexpr uint32_t kLap = 4096;
 constexpr size_t kRoom = 1 << 20;
-constexpr uint64_t kNoEpoch = 0;
 
 // One node: a world, and its half of the pair.
 class Node {
@@ -33,8 +32,8 @@ class Node {
   Node(test::World& world, const Generation& generation, uint64_t incarnation)
       : world_(world),
         generation_(generation),
-        sync_([this](peer::Message message) { out_.push_back(message.SerializeAsString()); },
-              kNoEpoch, [](uint64_t) {}) {
+        sync_([this](peer::Message message) { out_.push_back(message.SerializeAsString()); }, {},
+              [](const KeptEpoch&) {}) {
     local_.incarnation = incarnation;
     local_.channels = {&world.channel()};
     local_.tables = FlowMemoryView::open(world.flow_bytes());

@@ -125,7 +125,8 @@ void Dataplane::prepare_memory(const FlowMemoryConfig& config, Dice& dice) {
   }
   const auto bytes = flow_bytes().first(flow_memory_size(config));
   const HashKey key{{dice.next(), dice.next()}};
-  memory_ = format(bytes, config, key, boottime_s() - dice.below(65536));
+  const uint64_t lineage = old_memory_ ? old_memory_->header().lineage : dice.next();
+  memory_ = format(bytes, config, key, boottime_s() - dice.below(65536), lineage);
   memory_->mark_alive(boottime_s());
   has_memory_ = true;
   if (!old_memory_) raised_to_ = {};

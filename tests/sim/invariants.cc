@@ -104,9 +104,9 @@ void Invariants::judged(uint32_t node, const Judged& judged) {
     }
     check_followed(node, *connection, judged);
   }
-  if ((judged.flags & kWithoutRecord) == 0)
-    connection->at[node].last_packet = world_.schedule.now();
   observe(node, *connection);
+  if (connection->at[node].held && (judged.flags & kWithoutRecord) == 0)
+    connection->at[node].last_packet = world_.schedule.now();
 }
 
 // A packet of a flow that is known here goes to its backend, by its record.
@@ -119,8 +119,8 @@ void Invariants::check_followed(uint32_t node, Connection& connection, const Jud
                           node, serial, connection.backend_id, connection.backend,
                           connection.number);
   if (!is_guarded(connection)) return;
-  if (!connection.at[node].held && serial != connection.backend && !is_held_twice(connection)) {
-    connection.is_excused = true;  // what had come here has expired
+  if (!connection.at[node].held && !followed && !is_held_twice(connection)) {
+    connection.is_excused = true;  // what had come here has expired: it lives by luck
     ++world_.totals.cut_lost;
     return;
   }
@@ -248,14 +248,39 @@ void Invariants::adopted(uint32_t node) {
 }
 
 void Invariants::memory_lost(uint32_t node) {
+  is_memory_new_[node] = true;
   turns_.forget(node);
   gone_[node].assign(kNames, false);
   world_.clients.for_each_live([&](Connection& connection) { connection.at[node] = {}; });
 }
 
+uint64_t Invariants::epoch_of(uint32_t node) const {
+  const Node& at = world_.node(node);
+  return at.rotad ? at.rotad->sync().epoch() : at.store.epoch.number;
+}
+
+// A node that was away may have traffic again: it has taken the peer's table first.
+void Invariants::returned(uint32_t node) {
+  const bool was_empty = std::exchange(is_memory_new_[node], false);
+  const Node& here = world_.node(node);
+  if (!world_.stream.is_whole() || !here.rotad->sync().holds_table()) return;
+  if (!world_.node(1 - node).dataplane.is_serving()) return;
+  if (!was_empty && was_behind(1 - node)) return;  // the peer must not tell all it has
+  world_.clients.for_each_live([&](Connection& connection) {
+    const Sync sync = world_.intent.service(connection.name.service()).sync;
+    const Connection::At& there = connection.at[1 - node];
+    if (!is_guarded(connection) || sync == Sync::off || !there.held) return;
+    if (world_.schedule.now() - there.held_since <= sync_delay()) return;
+    if (holding(1 - node, connection) == Holding::proven &&
+        holding(node, connection) == Holding::nothing)
+      world_.trace.violated("node {}: is back, and does not know connection {} of node {}", node,
+                            connection.number, 1 - node);
+  });
+}
+
 void Invariants::connected(uint32_t node) {
-  const uint64_t here = world_.node(node).store.epoch;
-  const uint64_t there = world_.node(1 - node).store.epoch;
+  const uint64_t here = epoch_of(node);
+  const uint64_t there = epoch_of(1 - node);
   if (there >= here) gone_[node].assign(kNames, false);
   if (there > here) behind_at_[node] = world_.schedule.now();
 }
@@ -320,9 +345,11 @@ void Invariants::transfer(Connection& connection, uint32_t to) {
   if (settled && is_held_twice(connection) && !was_behind(from))
     world_.trace.violated("connection {} of a strict service moves to node {}, which has no record",
                           connection.number, to);
+  const Time heard_of = std::max(connection.at[0].last_packet, connection.at[1].last_packet);
+  const bool expires = world_.schedule.now() - heard_of >= kSurelyLive;
   if (!was.held || moved_at - was.held_since <= sync_delay()) {
     ++world_.totals.young_lost;
-  } else if ((!settled || was_behind(from)) && world_.node(to).was_ready) {
+  } else if ((!settled || was_behind(from) || expires) && world_.node(to).was_ready) {
     ++world_.totals.cut_lost;
   } else {
     world_.trace.violated("connection {} moves to node {}, which does not know it",
@@ -392,7 +419,7 @@ void Invariants::note_gone(uint32_t node) {
     return;
   }
   if (world_.routing.is_ecmp() || both_drew_at_ != 0) return;  // it may have ended here alone
-  const bool is_behind = world_.node(1 - node).store.epoch < world_.node(node).store.epoch;
+  const bool is_behind = epoch_of(1 - node) < epoch_of(node);
   if (!is_behind) return gone_[node].assign(kNames, false);
   Dataplane& dataplane = world_.node(node).dataplane;
   for (uint32_t index = 0; index < kNames; ++index) {

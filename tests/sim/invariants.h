@@ -59,10 +59,11 @@ class Invariants {
   void unanswered(Connection& connection);
   // Of packets.
   void judged(uint32_t node, const Judged& judged);
-  // Of nodes, each before it happens but for the second, which is after.
+  // Of nodes, each before it happens but for adopted() and returned(), which are after.
   void crashing(uint32_t node);
   void adopted(uint32_t node);
   void memory_lost(uint32_t node);
+  void returned(uint32_t node);
   void moving(uint32_t client, uint32_t to);
   void splitting(bool both);  // or ceasing to
   void backend_died(uint32_t serial);
@@ -81,6 +82,7 @@ class Invariants {
   enum class Holding : uint8_t { nothing, other, unproven, proven };
 
   bool is_guarded(const Connection& connection) const;
+  uint64_t epoch_of(uint32_t node) const;
   bool is_held_twice(const Connection& connection) const;
   Holding holding(uint32_t node, const Connection& connection);
   void observe(uint32_t node, Connection& connection);
@@ -106,6 +108,7 @@ class Invariants {
   };
   std::optional<Crash> crash_[2];     // of a dataplane that has not started since
   std::optional<Time> behind_at_[2];  // when a node met a peer of a higher epoch
+  bool is_memory_new_[2] = {};        // and the node has not had traffic since
   Time flooded_at_ = 0;
   Time both_drew_at_ = 0;                         // in a split brain
   std::array<std::vector<bool>, 2> gone_;         // by name: ended here while the peer was away

@@ -22,7 +22,7 @@ Rotad::Rotad(uint32_t node, RotadStore& store, Dataplane& dataplane, const Inten
       stream_(stream),
       schedule_(schedule),
       sync_([this](peer::Message message) { stream_.send(node_, std::move(message)); }, store.epoch,
-            [this](uint64_t epoch) { store_.epoch = epoch; }),
+            [this](const KeptEpoch& epoch) { store_.epoch = epoch; }),
       mirror_([this](peer::Message message) { stream_.send(node_, std::move(message)); }),
       alone_since_(schedule.now()) {
   for (auto& [service, state] : store_.turns)
@@ -46,6 +46,7 @@ void Rotad::dataplane_started() {
   held_once_ = false;
   compile();
   sync_.set_flows(&flows_);
+  if (sync_.is_memory_new()) has_taken_over_ = false;
   mirror_soon();
   pump();
 }
@@ -69,7 +70,9 @@ void Rotad::connection_lost() {
 
 void Rotad::receive(const peer::Message& message) {
   if (mirror_.receive(message)) return mirror_soon();
+  const bool was_alone = is_alone();
   sync_.receive(message, dataplane_.is_running() ? dataplane_.now() : uint16_t{0});
+  if (!was_alone && is_alone()) alone_since_ = schedule_.now();
   held_once_ = held_once_ || sync_.holds_table();
   pump();
 }
@@ -77,17 +80,26 @@ void Rotad::receive(const peer::Message& message) {
 void Rotad::set_active(bool active) {
   if (active == active_) return;
   active_ = active;
-  // No takeover where traffic came all along, and only this program was away.
-  const uint64_t with = active ? dataplane_.incarnation() : 0;
-  if (std::exchange(store_.active_with, with) != with && active) sync_.take_over();
+  has_taken_over_ = false;
+  take_over();
   compile();
   mirror_soon();
 }
 
+// As FlowPair::take_over().
+void Rotad::take_over() {
+  if (!active_ || has_taken_over_ || !may_serve()) return;
+  has_taken_over_ = true;
+  sync_.take_over();
+}
+
 bool Rotad::may_serve() const {
   if (held_once_) return true;
-  return !sync_.is_connected() && schedule_.now() - alone_since_ >= kAloneTimeout;
+  return is_alone() && schedule_.now() - alone_since_ >= kAloneTimeout;
 }
+
+// As FlowPair::is_alone().
+bool Rotad::is_alone() const { return !sync_.is_connected() || sync_.is_peer_absent(); }
 
 void Rotad::pump() {
   if (!dataplane_.is_running()) return;
@@ -116,6 +128,7 @@ void Rotad::mirror_soon() {
 // As FlowPair::mirror().
 void Rotad::mirror() {
   if (!dataplane_.is_serving()) return;
+  take_over();
   if (active_) {
     if (sync_.is_connected()) mirror_.tell(store_.turns, read_tickets());
     return;

@@ -19,8 +19,7 @@ namespace rota::sim {
 
 // What outlives the program.
 struct RotadStore {
-  uint64_t epoch = 0;
-  uint64_t active_with = 0;  // incarnation of the dataplane that traffic came to
+  KeptEpoch epoch;
   std::map<uint16_t, TurnState> turns;
 };
 
@@ -37,7 +36,7 @@ class Rotad {
   void receive(const peer::Message& message);
   void intent_changed() { compile(); }
 
-  // Whether traffic comes here. Becoming so is a takeover.
+  // Whether traffic comes here.
   void set_active(bool active);
   bool is_active() const { return active_; }
   // As FlowPair::may_serve().
@@ -50,6 +49,8 @@ class Rotad {
   const std::map<uint16_t, TurnState>& turns() const { return store_.turns; }
 
  private:
+  bool is_alone() const;
+  void take_over();
   void compile();
   void advance(const SimService& service);
   void mirror();
@@ -68,6 +69,7 @@ class Rotad {
   peer::LocalFlows flows_;
   TurnsByService compiled_;
   bool active_ = false;
+  bool has_taken_over_ = false;
   bool held_once_ = false;
   bool pump_pending_ = false;
   bool mirror_pending_ = false;

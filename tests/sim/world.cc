@@ -129,7 +129,7 @@ void World::kill_dataplane(uint32_t index) {
 void World::start_rotad(uint32_t index) {
   Node& at = node(index);
   if (at.rotad) return;
-  trace.say("node {}: rotad starts, epoch {}", index, at.store.epoch);
+  trace.say("node {}: rotad starts, epoch {}", index, at.store.epoch.number);
   at.rotad = std::make_unique<Rotad>(index, at.store, at.dataplane, intent, stream, schedule);
   if (at.dataplane.is_running()) invariants.adopted(index);
   move_traffic();
@@ -191,6 +191,9 @@ void World::second() {
 // What VRRP or BGP does with what rota-pulse says.
 void World::move_traffic() {
   const std::array ready{node0.is_ready(), node1.is_ready()};
+  for (uint32_t index = 0; index < 2; ++index)
+    if (!std::exchange(could_serve_[index], ready[index]) && ready[index])
+      invariants.returned(index);
   routing.elect(ready, schedule.now());
   for (uint32_t client = 0; client < kClients; ++client)
     if (!ready[routing.node_of(client)]) note_trouble();

@@ -80,6 +80,8 @@ class World {
   void to_client(const Segment& segment);
   template <typename Then>
   void travel(Then&& then);
+
+  std::array<bool, 2> could_serve_{};
 };
 
 }  // namespace rota::sim

@@ -33,7 +33,7 @@ class FlowPairTest : public testing::Test {
             .ids_agree = [this] { return ids_agree_; },
             .ids_differ = [this] { return ids_differ_; },
             .changed = [] {},
-            .save_epoch = [](uint64_t) {}};
+            .save_epoch = [](const KeptEpoch&) {}};
   }
   std::shared_ptr<const DataplaneMemory> map_dataplane() {
     auto mapped = DataplaneMemory::map(dataplane_.counters_fd(), dataplane_.flows_fd(),
@@ -54,7 +54,7 @@ class FlowPairTest : public testing::Test {
   bool ids_agree_ = true;
   bool ids_differ_ = false;
   std::vector<peer::Message> sent_;
-  FlowPair pair_{loop_, compiled_, 0, wires()};
+  FlowPair pair_{loop_, compiled_, {}, wires()};
 };
 
 TEST_F(FlowPairTest, ADataplaneThatHasGoneIsNotTouchedAnyMore) {
@@ -78,6 +78,18 @@ TEST_F(FlowPairTest, NothingIsToldUntilTheIdsAgree) {
   pair_.connected();
   EXPECT_FALSE(has_greeted());
   EXPECT_FALSE(pair_.sync().is_connected());
+}
+
+// Else a node that is started beside a broken one would never serve.
+TEST_F(FlowPairTest, APeerWithoutADataplaneIsWaitedForNoLongerThanNone) {
+  pair_.set_dataplane(map_dataplane(), 1);
+  pair_.connected();
+  peer::Message absent;
+  absent.mutable_flow_resume()->set_incarnation(1);
+  absent.mutable_flow_resume()->set_absent(true);
+  EXPECT_TRUE(pair_.receive(absent));
+  EXPECT_FALSE(pair_.may_serve());
+  while (!pair_.may_serve()) loop_.run_for(std::chrono::milliseconds(10));
 }
 
 }  // namespace

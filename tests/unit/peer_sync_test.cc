@@ -28,10 +28,10 @@ std::vector<ServiceSpec> synced_services(Sync sync) {
 // A dataplane with its rotad's end of the pair.
 class Side {
  public:
-  explicit Side(uint32_t workers, uint64_t incarnation)
+  explicit Side(uint32_t workers, uint64_t incarnation, const KeptEpoch& before = {})
       : world({.workers = workers}),
-        sync([this](Message message) { out.push_back(std::move(message)); }, 0,
-             [this](uint64_t epoch) { saved_epoch = epoch; }) {
+        sync([this](Message message) { out.push_back(std::move(message)); }, before,
+             [this](const KeptEpoch& epoch) { kept = epoch; }) {
     world.publish(standard_generation(synced_services(Sync::async)));
     local.incarnation = incarnation;
     for (uint32_t i = 0; i < workers; ++i) local.channels.push_back(&world.channel(i));
@@ -82,7 +82,7 @@ class Side {
   World world;
   LocalFlows local;
   std::deque<Message> out;
-  uint64_t saved_epoch = 0;
+  KeptEpoch kept;
   PeerSync sync;
 };
 
@@ -100,14 +100,15 @@ class PeerSyncTest : public testing::Test {
     b.sync.connection_lost();
   }
   // Until nobody has anything to say.
-  void settle() {
+  void settle() { settle(a, b); }
+  void settle(Side& one, Side& other) {
     for (bool more = true; more;) {
-      more = a.sync.pump(a.world.now, kRoom);
-      more = b.sync.pump(b.world.now, kRoom) || more;
-      more = carry(a, b) || more;
-      more = carry(b, a) || more;
-      a.hear_all();
-      b.hear_all();
+      more = one.sync.pump(one.world.now, kRoom);
+      more = other.sync.pump(other.world.now, kRoom) || more;
+      more = carry(one, other) || more;
+      more = carry(other, one) || more;
+      one.hear_all();
+      other.hear_all();
     }
   }
   bool carry(Side& from, Side& to) {
@@ -269,7 +270,7 @@ TEST_F(PeerSyncTest, WhoWasAwayTakesTheTableFirstAndIsNotBelieved) {
   settle();
   cut();
   b.sync.take_over();
-  EXPECT_EQ(b.saved_epoch, 1u);
+  EXPECT_EQ(b.kept.number, 1u);
   b.world.now += 20;
   a.world.now += 20;
   for (uint16_t port = 1; port <= 25; ++port) b.packet(port, kFin | kAck);
@@ -282,7 +283,7 @@ TEST_F(PeerSyncTest, WhoWasAwayTakesTheTableFirstAndIsNotBelieved) {
   for (uint16_t port = 51; port <= 60; ++port) b.open(port);
   for (uint16_t port = 1; port <= 10; ++port) b.open(port);  // other turns
   connect();
-  EXPECT_EQ(a.saved_epoch, 1u);
+  EXPECT_EQ(a.kept.number, 1u);
   EXPECT_FALSE(a.sync.is_stale());
   EXPECT_TRUE(a.sync.holds_table());
   EXPECT_TRUE(b.sync.holds_table());
@@ -331,6 +332,53 @@ TEST_F(PeerSyncTest, TwoThatTakeOverAtOnceBelieveEachOtherAgain) {
   settle();
   EXPECT_TRUE(a.sync.holds_table());
   EXPECT_TRUE(b.sync.holds_table());
+}
+
+// Its epoch was of flows that are gone: it must not teach its peer to forget them.
+TEST_F(PeerSyncTest, WhoseFlowMemoryIsEmptyBelievesItsPeerWhateverItsEpochWas) {
+  Side fresh(1, 0xf, KeptEpoch{.number = 5, .lineage = 7});
+  EXPECT_EQ(fresh.sync.epoch(), 0u);
+  Side known(2, 0xc, KeptEpoch{.number = 4, .lineage = 0});
+  for (uint16_t port = 1; port <= 20; ++port) known.open(port);
+  known.world.now += 10;
+  fresh.world.now += 10;
+  fresh.open(30);
+  fresh.world.now += 2;
+  fresh.sync.connected();
+  known.sync.connected();
+  settle(fresh, known);
+  EXPECT_TRUE(fresh.sync.holds_table());
+  EXPECT_TRUE(known.sync.holds_table());
+  EXPECT_EQ(fresh.flows(), 21u);
+  EXPECT_EQ(known.flows(), 21u);
+  EXPECT_EQ(fresh.kept.number, 4u);
+  fresh.sync.take_over();
+  EXPECT_EQ(fresh.sync.epoch(), 5u);
+}
+
+TEST_F(PeerSyncTest, ATakeoverByAnEmptyMemoryIsOfAHigherEpochThanAllBefore) {
+  Side fresh(1, 0xf, KeptEpoch{.number = 5, .lineage = 7});
+  fresh.sync.take_over();
+  EXPECT_EQ(fresh.sync.epoch(), 6u);
+  EXPECT_EQ(fresh.kept.lineage, 0u) << "of the flows that there are";
+}
+
+TEST_F(PeerSyncTest, NothingIsConfirmedWhileTheDataplaneIsAway) {
+  connect();
+  b.sync.set_flows(nullptr);
+  settle();
+  EXPECT_FALSE(a.sync.sender().is_telling());
+  EXPECT_FALSE(a.world.worker().has_peer()) << "a packet would wait for it";
+  for (uint16_t port = 1; port <= 10; ++port) a.open(port);
+  settle();
+  cut();  // and meets it again
+  connect();
+  EXPECT_FALSE(a.sync.sender().is_telling());
+  b.sync.set_flows(&b.local);
+  settle();
+  EXPECT_TRUE(a.world.worker().has_peer());
+  EXPECT_EQ(a.sync.sender().lag(), 0u);
+  EXPECT_EQ(b.flows(), 10u);
 }
 
 TEST_F(PeerSyncTest, APlannedHandOverLosesNothingUnderWay) {
