@@ -10,7 +10,8 @@ By VRRP: keepalived runs beside each node, with what `rota ha keepalived` prints
 
 By BGP: BIRD runs beside each node, with what `rota ha bird` prints, and on the router, which shares
 packets between the nodes (ECMP). The backends answer clients themselves (`dsr`), past the nodes;
-the VIPs are in a network of their own.
+the VIPs are in a network of their own. With `through` they answer by way of the nodes (`dnat`), each
+flow's replies by either, whichever its requests came by.
 
     client -- router -- outside -- lb1, lb2 -- inside -- be1, be2 ...
                           +------------------------------+
@@ -115,11 +116,13 @@ class Pair(Lab):
     """A lab with two nodes, `nodes`; `lb` is the first. `by` is vrrp or bgp. Where they are
     `peered`, the nodes tell each other of services and flows, over the inside network."""
 
-    def __init__(self, by="vrrp", backends=2, clients=1, web=False, hugepages=0, peered=False):
+    def __init__(self, by="vrrp", backends=2, clients=1, web=False, hugepages=0, peered=False,
+                 through=False):
         self.by = by
         self.peered = peered
-        super().__init__(backends=backends, clients=clients, direct=by == "bgp", web=web,
-                         hugepages=hugepages)
+        self.through = through
+        super().__init__(backends=backends, clients=clients, direct=by == "bgp" and not through,
+                         web=web, hugepages=hugepages)
         if by == "bgp":
             self.vip4, self.vip6 = ROUTED_VIP4, ROUTED_VIP6
         self._source_port = itertools.count(20000)
@@ -142,7 +145,7 @@ class Pair(Lab):
 
     def add_service(self, name, vip, port, **options):
         """The same service on both nodes; see lab.services."""
-        if self.by == "bgp":
+        if self.by == "bgp" and not self.through:
             options["words"] = ["--mode", "dsr", *options.get("words", [])]
         if self.peered:
             add_service(self, name, vip, port, node=self.nodes[0], **options)
@@ -310,7 +313,22 @@ class Pair(Lab):
         if direct:
             backend.route("default", ROUTER4)
             backend.route("default", ROUTER6)
+        if self.through:
+            backend.sysctl("net.ipv4.fib_multipath_hash_policy=1",
+                           "net.ipv6.fib_multipath_hash_policy=1")
+            self._answer_through(backend, *self.nodes)
         return backend
+
+    def answer_through(self, *nodes):
+        """Where backends send replies from here on: as their router would, that hears who is there."""
+        for backend in self.backends:
+            self._answer_through(backend, *nodes)
+
+    def _answer_through(self, backend, *nodes):
+        for family, inside in (("-4", "10.0.0.{}"), ("-6", "fd00:10::{}")):
+            hops = [inside.format(2 + self.nodes.index(node)) for node in nodes]
+            backend.ip(family, "route", "replace", "default",
+                       *[word for hop in hops for word in ("nexthop", "via", hop)])
 
 
 def packets_in(node, service):
