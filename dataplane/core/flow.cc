@@ -251,18 +251,22 @@ void cut_off(Packet& packet, const Scene& scene, Entry& record) {
   shorten(record, kStragglerTime_s, scene.now, scene.service_of(packet).timeouts);
 }
 
-// Whether the packet changes nothing in its flow's record.
+// The backend of a packet that changes nothing: one of the many of a flow that is known, and was
+// heard of in this tick already. nullptr: the packet takes a closer look.
 template <typename Entry>
-bool is_one_of_many(const Packet& packet, const Scene& scene, const Entry& record,
-                    const SnapshotBackend& backend) {
-  constexpr uint8_t kEnding = tcp_flag::kFin | tcp_flag::kRst;
-  return record.last == scene.now && record.state() == FlowState::established &&
-         (packet.tcp_flags & kEnding) == 0 && backend.state != BackendState::flushing;
+const SnapshotBackend* backend_at_once(const Packet& packet, const Scene& scene,
+                                       const Entry* record) {
+  constexpr uint8_t kChanging = tcp_flag::kSyn | tcp_flag::kFin | tcp_flag::kRst;
+  if (record == nullptr || record->last != scene.now || record->state() != FlowState::established ||
+      (packet.tcp_flags & kChanging) != 0)
+    return nullptr;
+  const SnapshotBackend* backend = scene.service_of(packet).find_backend(record->backend);
+  return backend != nullptr && backend->state == BackendState::up ? backend : nullptr;
 }
 
-// Apart, so that the many do not pay for the few.
+// Apart, so that the many packets of a flow do not pay for the few.
 template <typename Entry>
-[[gnu::noinline]] void change(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
+[[gnu::noinline]] void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
                               Entry* record, const SnapshotBackend& backend) {
   if (record->state() == FlowState::unproven && must_wait(packet, scene, *record))
     if (stops(packet, scene, *record)) return;
@@ -277,15 +281,6 @@ template <typename Entry>
     follow_tcp(packet, service, *record);
     if (record->state() != before) tell(scene, *record);
   }
-}
-
-template <typename Entry>
-void follow(Packet& packet, const Scene& scene, FlowTable<Entry>& table, Entry* record,
-            const SnapshotBackend& backend) {
-  if (is_one_of_many(packet, scene, *record, backend)) [[likely]]
-    packet.backend = &backend;
-  else
-    change(packet, scene, table, record, backend);
 }
 
 // --- New flows and orphans ---
@@ -356,6 +351,9 @@ template <typename Entry>
 void pick_in(Packet& packet, const Scene& scene, FlowTable<Entry>& table,
              const typename Entry::Key& key) {
   Entry* record = table.lookup(key, packet.hash);
+  packet.backend = backend_at_once(packet, scene, record);
+  if (packet.backend != nullptr) [[likely]]
+    return;
   if (record == nullptr) record = table.lookup_unproven(key, packet.hash);
   const Decision decision = decide(packet, scene.service_of(packet), record, scene.now);
   if (decision.choice == Choice::follow)
