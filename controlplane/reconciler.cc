@@ -14,6 +14,7 @@ namespace rota {
 namespace {
 
 constexpr auto kRetryInterval = std::chrono::seconds(1);
+constexpr auto kMeetInterval = std::chrono::milliseconds(100);
 constexpr auto kClockLookInterval = std::chrono::minutes(1);
 constexpr auto kAcquaintanceTimeout = std::chrono::seconds(2);
 
@@ -59,7 +60,8 @@ Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store
       health_(loop, facts_.health, [this] { reconcile_soon(); }),
       timer_(loop),
       retry_timer_(loop),
-      wake_timer_(loop) {
+      wake_timer_(loop),
+      meet_timer_(loop) {
   if (!node_.peer) return;
   pair_.emplace(loop, node_, static_cast<DesiredOwner&>(*this));
   flow_pair_.emplace(loop, compiled_, epoch, flow_wires());
@@ -106,6 +108,7 @@ void Reconciler::start() {
   spdlog::info("{} services with {} backends at revision {}", model_.services().size(),
                model_.backend_count(), model_.revision());
   link_.start();
+  meet_clients();
   if (pair_) pair_->start();
   if (!link_.getting_acquainted()) return begin();
   timer_.expires_after(kAcquaintanceTimeout);
@@ -161,6 +164,20 @@ void Reconciler::wake_in_time() {
   wake_timer_.expires_after(std::min<Clock::duration>(left, kClockLookInterval));
   wake_timer_.async_wait([this](const asio::error_code& error) {
     if (!error) reconcile_soon();
+  });
+}
+
+// The kernel looks for the on-link clients that workers have packets for.
+void Reconciler::meet_clients() {
+  if (const auto memory = link_.memory())
+    for (uint32_t worker = 0; worker < memory->worker_count(); ++worker) {
+      std::array<Address, kUnmetClients> clients;
+      const uint32_t count = memory->sync(worker).unmet.take(clients);
+      for (const Address& client : std::span(clients).first(count)) mirror_.meet(client);
+    }
+  meet_timer_.expires_after(kMeetInterval);
+  meet_timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) meet_clients();
   });
 }
 

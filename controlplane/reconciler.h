@@ -109,6 +109,7 @@ class Reconciler : private DesiredOwner {
   bool peer_table_held() const;
   void steer_out();
   void ask_for_neighbours();
+  void meet_clients();
   void save_health();
 
   bool noted(const char* step, const Result<Done>& done);
@@ -130,6 +131,7 @@ class Reconciler : private DesiredOwner {
   asio::steady_timer timer_;
   asio::steady_timer retry_timer_;
   asio::steady_timer wake_timer_;
+  asio::steady_timer meet_timer_;
   bool begun_ = false;
   bool pending_ = false;
   Clock::time_point not_before_{};

@@ -18,6 +18,7 @@ namespace {
 constexpr auto kTablesDelay = std::chrono::milliseconds(5);
 constexpr auto kRetryDelay = std::chrono::milliseconds(200);
 constexpr auto kAskInterval = std::chrono::seconds(1);
+constexpr auto kMetTime = std::chrono::seconds(60);
 constexpr int kEventBufferBytes = 4 << 20;
 constexpr int kReadTries = 5;  // the kernel may interrupt a reading by a change
 
@@ -359,10 +360,24 @@ void KernelMirror::meet(const Address& host) {
   for (const RouteFact& route : on_link_) {
     if (!contains(route, host)) continue;
     const NeighbourKey key = key_of(route.hops[0].ifindex, host);
-    if (met_.size() >= kMetMax || neighbours_.contains(key) || !met_.insert(key).second) continue;
+    const auto known = neighbours_.find(key);
+    if (known != neighbours_.end() && known->second.fact.valid) continue;
+    if (!may_ask(key)) continue;
     ask_for(key, true);
     discard_answers();
   }
+}
+
+bool KernelMirror::may_ask(const NeighbourKey& key) {
+  const auto now = Clock::now();
+  if (const auto known = met_.find(key); known != met_.end()) {
+    if (now - known->second < kAskInterval) return false;
+    known->second = now;
+    return true;
+  }
+  if (met_.size() >= kMetMax)
+    std::erase_if(met_, [&](const auto& entry) { return now - entry.second > kMetTime; });
+  return met_.size() < kMetMax && met_.emplace(key, now).second;
 }
 
 void KernelMirror::ask_again_later() {

@@ -54,8 +54,9 @@ class KernelMirror {
   // asked for again every second. Permanent ones are left as they are.
   void want(std::span<const WantedNeighbour> wanted);
 
-  // The kernel is asked for a host that may need answers soon, once, if it is on-link and not
-  // known. At most kMetMax hosts. Cost: a look at each on-link route.
+  // The kernel is asked for a host that needs answers, or may soon, if it is on-link and not known;
+  // for each host once a second, and for at most kMetMax hosts a minute. Cost: a look at
+  // each on-link route.
   void meet(const Address& host);
 
  private:
@@ -87,6 +88,7 @@ class KernelMirror {
   Result<Done> read_addresses();
   Result<Done> read_routes();
   Result<Done> read_neighbours();
+  bool may_ask(const NeighbourKey& key);
   void ask_again_later();
   void ask_for(const NeighbourKey& key, bool create = false);
   void discard_answers();
@@ -111,10 +113,10 @@ class KernelMirror {
   std::vector<RouteFact> on_link_;  // of routes_
   std::map<NeighbourKey, NeighbourState> neighbours_;
   std::set<NeighbourKey> wanted_;
-  std::set<NeighbourKey> met_;
-  std::set<NeighbourKey> unsettled_;       // part of wanted_
-  std::map<NeighbourKey, Doubt> doubted_;  // of neighbours_, valid
-  Clock::time_point doubts_settled_{};     // last
+  std::map<NeighbourKey, Clock::time_point> met_;  // and when it was asked for last
+  std::set<NeighbourKey> unsettled_;               // part of wanted_
+  std::map<NeighbourKey, Doubt> doubted_;          // of neighbours_, valid
+  Clock::time_point doubts_settled_{};             // last
 };
 
 }  // namespace rota

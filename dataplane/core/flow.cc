@@ -589,7 +589,7 @@ bool is_routine(const Packet& packet, const Note& note) {
 void note_reply(const Packet& packet, const Scene& scene) {
   Worker& worker = scene.worker;
   Note note = note_of(packet);
-  if (is_routine(packet, note) && !worker.note_filter.first_this_tick(packet.hash, scene.now))
+  if (is_routine(packet, note) && !worker.noted.first_this_tick(packet.hash, scene.now))
     return;
   if (packet.owner == worker.index) return apply_note(note, scene.generation, worker, scene.now);
   note.owner = packet.owner;

@@ -8,6 +8,7 @@
 #include "dataplane/core/parse.h"
 #include "dataplane/core/rewrite.h"
 #include "dataplane/core/route.h"
+#include "dataplane/core/tuple.h"
 
 namespace rota {
 namespace {
@@ -52,13 +53,20 @@ void count_sent(const Packet& packet, Worker& worker) {
   }
 }
 
+void count_dropped(const Packet& packet, Worker& worker) {
+  worker.counters.worker->dropped[static_cast<size_t>(packet.drop)].add(1);
+  if (packet.service != 0) worker.counters.services[packet.service].drops.add(1);
+  if (packet.drop == Drop::unresolved && packet.direction == Direction::to_client &&
+      packet.next_hop->on_link)
+    worker.ask_for(address_at(packet.client(), packet.is_ipv6()));
+}
+
 void count(Burst burst, Worker& worker) {
   for (const Packet& packet : burst) {
     if (packet.verdict == Verdict::send) {
       count_sent(packet, worker);
     } else if (packet.verdict == Verdict::drop) {
-      worker.counters.worker->dropped[static_cast<size_t>(packet.drop)].add(1);
-      if (packet.service != 0) worker.counters.services[packet.service].drops.add(1);
+      count_dropped(packet, worker);
     }
   }
 }

@@ -17,10 +17,11 @@
 
 namespace rota {
 
-// Suppresses repeated notes: remembers of which flows something was told this tick.
-class NoteFilter {
+// Suppresses what was said already: remembers of what something was told this tick.
+template <uint32_t kPlaces>
+class OncePerTick {
  public:
-  // True the first time a flow (by hash) asks within one tick; a rare collision says true again.
+  // True the first time that one (by hash) asks within a tick; a rare collision says true again.
   bool first_this_tick(uint64_t hash, uint16_t now) {
     const uint64_t stamp = (hash & ~uint64_t{0xffff}) | now;
     uint64_t& place = places_[hash % kPlaces];
@@ -30,7 +31,6 @@ class NoteFilter {
   }
 
  private:
-  static constexpr uint32_t kPlaces = 4096;
   uint64_t places_[kPlaces] = {};
 };
 
@@ -65,7 +65,8 @@ struct Worker {
   FlowTable6* flows6 = nullptr;
   std::span<TicketLine> tickets;  // by service id
   CountersView counters;
-  NoteFilter note_filter;
+  OncePerTick<4096> noted;  // flows
+  OncePerTick<64> asked;    // clients
   Tombstones tombstones;
   // Where the peer is told of flows, and whether it must be; nullptr: nowhere.
   SyncChannel* sync = nullptr;
@@ -88,6 +89,13 @@ struct Worker {
     if (sync->told.put({&update, 1}) == 1) return counters.worker->updates_told.add(1);
     counters.worker->updates_lost.add(1);
     sync->lost.store(sync->lost.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+  // A packet could not be sent to an on-link client whose MAC is not known: rotad will have the
+  // kernel look for it.
+  void ask_for(const Address& client) {
+    const uint64_t hash = load<uint64_t>(&client.bytes[8]) * 0x9e3779b97f4a7c15;
+    if (sync != nullptr && asked.first_this_tick(hash ^ hash >> 32, tick))
+      sync->unmet.put({&client, 1});
   }
   void begin_tick(uint16_t now) {
     if (tick == now) return;

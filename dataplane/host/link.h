@@ -27,7 +27,7 @@
 
 namespace rota {
 
-inline constexpr uint32_t kLinkVersion = 3;
+inline constexpr uint32_t kLinkVersion = 4;
 inline constexpr uint32_t kBlobsPerMessage = 128;  // below the kernel's 253 fds a message
 inline constexpr size_t kLinkMessageBytesMax = 4096;
 

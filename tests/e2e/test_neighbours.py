@@ -13,7 +13,7 @@ from lab.shell import Shell
 
 @pytest.fixture(scope="module")
 def lab():
-    with Lab(backends=2) as lab:
+    with Lab(backends=2, clients=2) as lab:
         for backend in lab.backends:
             backend.serve_echo(7)
         lab.start()
@@ -42,6 +42,26 @@ def shell(lab, request):
     shell.close()
     lab.lb.rota("service", "del", "echo")
     lab.lb.wait_settled()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_client_that_the_kernel_never_heard_of_is_answered(lab, family):
+    """It knows the VIP's MAC already, as after a takeover, and asks nobody."""
+    vip, source = (lab.vip6, lab.client.ipv6[1]) if family == 6 else (lab.vip4, lab.client.ipv4[1])
+    mac = json.loads(lab.lb.run("ip", "-j", "link", "show", "out0").stdout)[0]["address"]
+    add_service(lab, "echo", vip, 7, 7)
+    lab.client.ip("neighbour", "replace", vip, "lladdr", mac, "dev", "eth0", "nud", "permanent")
+    lab.lb.run("ip", "neighbour", "del", source, "dev", "out0", check=False)
+    try:
+        wait_until(lambda: not neighbour(lab, source), "the kernel does not know the client")
+        before = unresolved(lab)
+        with lab.client.connect(vip, 7, source, timeout_s=10.0) as shell:
+            assert shell.recv(100).startswith(b"be")
+        assert unresolved(lab) > before
+    finally:
+        lab.client.ip("neighbour", "del", vip, "dev", "eth0")
+        lab.lb.rota("service", "del", "echo")
+        lab.lb.wait_settled()
 
 
 def flush(lab):

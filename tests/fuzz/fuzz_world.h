@@ -47,7 +47,7 @@ class FuzzWorld {
   void start_afresh() {
     const FlowMemoryConfig config = world_.memory().config();
     format(world_.flow_bytes().first(flow_memory_size(config)), config, HashKey{{1, 2}}, 0);
-    for (uint32_t w = 0; w < workers_; ++w) world_.worker(w).note_filter = NoteFilter{};
+    for (uint32_t w = 0; w < workers_; ++w) world_.worker(w).noted = {};
     now = 1000;
   }
 
