@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Rota authors
+//
+// The meaning of firewall rules in the kernel, by BPF_PROG_TEST_RUN: the verdict, the rule that
+// decided and what each rule counted are those of the rules one by one.
+#include <bpf/bpf.h>
+#include <gtest/gtest.h>
+#include <linux/bpf.h>
+#include <unistd.h>
+#include <verdict_bpf.skel.h>
+
+#include "tests/support/random_rules.h"
+
+namespace rota::test {
+namespace {
+
+constexpr uint64_t kSeed = 0x5eed;
+constexpr uint32_t kOnly = 0;
+constexpr uint32_t kNoRule = UINT32_MAX;
+
+class VerdictProgram : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root (CAP_BPF, CAP_NET_ADMIN)";
+    object = verdict_bpf__open_and_load();
+    ASSERT_NE(object, nullptr);
+  }
+  void TearDown() override { verdict_bpf__destroy(object); }
+
+  // The set takes the place of the one before, in one step.
+  void put(const RuleSet& set) {
+    bpf_map_create_opts options{};
+    options.sz = sizeof(options);
+    options.map_flags = BPF_F_INNER_MAP;
+    const auto count = static_cast<uint32_t>(set.cells.size());
+    const int cells = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rule_cells", sizeof(uint32_t),
+                                     sizeof(rota_cell), count, &options);
+    ASSERT_GE(cells, 0);
+    std::vector<uint32_t> keys(count);
+    std::iota(keys.begin(), keys.end(), 0u);
+    uint32_t put = count;
+    EXPECT_EQ(bpf_map_update_batch(cells, keys.data(), set.cells.data(), &put, nullptr), 0);
+    EXPECT_EQ(put, count);
+    EXPECT_EQ(bpf_map_update_elem(bpf_map__fd(object->maps.rules), &kOnly, &cells, 0), 0);
+    close(cells);
+  }
+  void forget() {
+    const size_t rows = 1 << 14;
+    struct Row {
+      rota_bucket of[ROTA_BUCKET_ROW];
+    };
+    std::vector<uint32_t> keys(rows);
+    std::iota(keys.begin(), keys.end(), 0u);
+    const std::vector<Row> empty(rows);
+    uint32_t count = rows;
+    ASSERT_EQ(bpf_map_update_batch(bpf_map__fd(object->maps.buckets), keys.data(), empty.data(),
+                                   &count, nullptr),
+              0);
+    const uint64_t none = 0;
+    for (uint32_t i = 0; i < 64; ++i)
+      ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(object->maps.hits), &i, &none, 0), 0);
+  }
+  // Nanoseconds a packet, where it is judged `repeat` times.
+  uint32_t run(const rota_facts& facts, uint64_t now_ns, int repeat = 1) {
+    object->bss->now_ns = now_ns;
+    bpf_test_run_opts options{};
+    options.sz = sizeof(options);
+    options.data_in = &facts;
+    options.data_size_in = sizeof(facts);
+    options.repeat = repeat;
+    EXPECT_EQ(bpf_prog_test_run_opts(bpf_program__fd(object->progs.verdict), &options), 0);
+    action = options.retval;
+    return options.duration;
+  }
+  uint64_t hits(uint32_t counter) {
+    uint64_t value = 0;
+    EXPECT_EQ(bpf_map_lookup_elem(bpf_map__fd(object->maps.hits), &counter, &value), 0);
+    return value;
+  }
+
+  static std::string text_of(const std::vector<FirewallRule>& rules,
+                             const PlainFirewall::Verdict& verdict) {
+    if (!verdict.decided) return "no rule decides";
+    switch (rules[*verdict.decided].rule.action) {
+      case ROTA_RULE_ALLOW:
+        return "allowed";
+      case ROTA_RULE_DENY:
+        return "denied";
+      case ROTA_RULE_LIMIT_PACKETS:
+        return "beyond a limit of packets";
+      default:
+        return "beyond a limit of bytes";
+    }
+  }
+
+  verdict_bpf* object = nullptr;
+  uint32_t action = 0;
+};
+
+TEST_F(VerdictProgram, SaysWhatTheRulesSayOneByOne) {
+  auto random = random_source();
+  uint64_t packets = 0;
+  std::map<std::string, uint64_t> verdicts, decisive;
+  for (int sets = 0; sets < 1000;) {
+    const auto rules = random_rules(random);
+    const auto set = compile_rules(rules, kSeed);
+    if (!set) continue;
+    ++sets;
+    ASSERT_NO_FATAL_FAILURE(put(*set));
+    ASSERT_NO_FATAL_FAILURE(forget());
+    PlainFirewall plain(rules);
+    uint64_t now_ns = 1'000'000'000;
+    for (int i = 0; i < 1000; ++i, ++packets) {
+      now_ns += below(random, 1'000'000);
+      const rota_facts facts = random_facts(random, rules);
+      const auto expected = plain.judge(facts, now_ns);
+      run(facts, now_ns);
+      const uint32_t number = object->bss->decided_by;
+      ASSERT_EQ(action, expected.passes ? XDP_PASS : XDP_DROP) << "set " << sets;
+      ASSERT_EQ(number == kNoRule ? std::nullopt : std::optional(set->order[number]),
+                expected.decided)
+          << "set " << sets;
+      ++verdicts[text_of(rules, expected)];
+    }
+    for (uint32_t i = 0; i < rules.size(); ++i) ASSERT_EQ(hits(i), plain.hits[i]) << "rule " << i;
+    for (const auto& [condition, times] : plain.decisive) decisive[condition] += times;
+  }
+  for (const auto& [what, times] : verdicts) {
+    std::printf("%9llu packets: %s\n", static_cast<unsigned long long>(times), what.c_str());
+    EXPECT_GE(times, packets / 100) << what;
+  }
+  EXPECT_EQ(verdicts.size(), 5u);
+  for (const auto& [condition, times] : decisive) {
+    std::printf("%9llu times a rule did not match by its %s alone\n",
+                static_cast<unsigned long long>(times), condition.c_str());
+    EXPECT_GE(times, 1000u) << condition;
+  }
+  EXPECT_EQ(decisive.size(), 6u);
+}
+
+// A figure to look at, not to judge by.
+TEST_F(VerdictProgram, TellsWhatItCosts) {
+  auto random = random_source();
+  for (const uint32_t count : {0u, 10u, 10'000u, 100'000u}) {
+    std::vector<FirewallRule> rules;
+    for (uint32_t i = 0; i < count; ++i) {
+      FirewallRule rule{.rank = RuleRank::deny, .source = {}, .rule = {}};
+      rule.rule.action = ROTA_RULE_DENY;
+      rule.rule.port_last = UINT16_MAX;
+      rule.source = {.address = Address::from_ipv4(Be32::from_host(0x0a000000 + i * 32)),
+                     .length = 28};
+      rules.push_back(rule);
+    }
+    const auto set = compile_rules(rules, kSeed);
+    ASSERT_TRUE(set);
+    ASSERT_NO_FATAL_FAILURE(put(*set));
+    rota_facts facts{};
+    facts.source = order_of(Address::from_ipv4(
+        Be32::from_host(0x0a000000 + static_cast<uint32_t>(below(random, count + 1)) * 32 + 16)));
+    std::printf("%u prefixes: %u ns a packet that passes\n", count, run(facts, 0, 1'000'000));
+    EXPECT_EQ(action, static_cast<uint32_t>(XDP_PASS));
+  }
+}
+
+}  // namespace
+}  // namespace rota::test
