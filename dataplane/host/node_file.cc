@@ -5,14 +5,11 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <charconv>
-#include <filesystem>
-#include <initializer_list>
-#include <set>
 #include <string_view>
-#include <yaml-cpp/yaml.h>
 
 #include "dataplane/core/owner.h"
 #include "dataplane/host/port_name.h"
+#include "dataplane/host/yaml_item.h"
 
 namespace rota {
 namespace {
@@ -31,149 +28,7 @@ constexpr uint64_t kAdvertMin_ms = 10;
 constexpr uint64_t kAdvertMax_ms = 40950;  // 12 bits of centiseconds, RFC 5798 5.2.7
 constexpr uint64_t kBufferBytesMin = 128;
 constexpr uint64_t kBufferBytesMax = 16384;
-constexpr std::string_view kNameCharacters =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-
-// What ends the reading; its text is the operator's, without the file name.
-struct Refusal {
-  int line;
-  std::string text;
-};
-
-std::string quote(std::string_view text) { return "\"" + std::string(text) + "\""; }
-
-std::string join(std::initializer_list<std::string_view> words) {
-  std::string all;
-  for (std::string_view word : words) all += (all.empty() ? "" : ", ") + std::string(word);
-  return all;
-}
-
-std::string what_it_is(const YAML::Node& node) {
-  switch (node.Type()) {
-    case YAML::NodeType::Scalar:
-      return quote(node.Scalar());
-    case YAML::NodeType::Sequence:
-      return "a list";
-    case YAML::NodeType::Map:
-      return "a mapping";
-    default:
-      return "nothing";
-  }
-}
-
-// One value of the file, with the name by which the operator knows it.
-class Item {
- public:
-  Item(const YAML::Node& node, std::string name, int line)
-      : node_(node), name_(std::move(name)), line_(line) {}
-
-  bool is_there() const { return node_.IsDefined() && !node_.IsNull(); }
-  const std::string& name() const { return name_; }
-
-  [[noreturn]] void refuse(const std::string& expected) const {
-    refuse_text("expected " + expected + ", found " + (is_there() ? what_it_is(node_) : "nothing"));
-  }
-  [[noreturn]] void refuse_text(const std::string& text) const {
-    throw Refusal{line_, name_.empty() ? text : name_ + ": " + text};
-  }
-
-  std::string text() const {
-    if (!is_there() || !node_.IsScalar()) refuse("a text");
-    return node_.Scalar();
-  }
-
-  uint64_t number(uint64_t low, uint64_t high) const {
-    const std::string range =
-        "a whole number from " + std::to_string(low) + " to " + std::to_string(high);
-    if (!is_there() || !node_.IsScalar()) refuse(range);
-    const std::string& digits = node_.Scalar();
-    uint64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc{} || end != digits.data() + digits.size() || value < low || value > high)
-      refuse(range);
-    return value;
-  }
-  uint64_t number_or(uint64_t value, uint64_t low, uint64_t high) const {
-    return is_there() ? number(low, high) : value;
-  }
-
-  bool truth_or(bool value) const {
-    if (!is_there()) return value;
-    if (!YAML::convert<bool>::decode(node_, value)) refuse("true or false");
-    return value;
-  }
-
-  // The position of the text in `words`.
-  size_t one_of(std::initializer_list<std::string_view> words) const {
-    const auto* found = std::find(words.begin(), words.end(), text());
-    if (found == words.end()) refuse("one of " + join(words));
-    return static_cast<size_t>(found - words.begin());
-  }
-
-  std::string identifier(size_t length_max) const {
-    std::string value = text();
-    if (value.empty() || value.size() > length_max || value.front() == '.' ||
-        value.find_first_not_of(kNameCharacters) != std::string::npos)
-      refuse("a name of 1 to " + std::to_string(length_max) + " letters, digits, '_', '-', '.'");
-    return value;
-  }
-
-  std::string absolute_path() const {
-    const std::string value = text();
-    if (value.empty() || value.front() != '/') refuse("an absolute path");
-    return std::filesystem::path(value).lexically_normal().string();
-  }
-
-  // Refuses keys that are not among `keys`, and keys given twice.
-  void expect_keys(std::initializer_list<std::string_view> keys) const {
-    if (!is_there() || !node_.IsMap()) refuse("a mapping with some of " + join(keys));
-    std::set<std::string> seen;
-    for (const auto& pair : node_) {
-      const std::string key = pair.first.Scalar();
-      const Item item(pair.second, child_name(key), pair.first.Mark().line + 1);
-      if (std::find(keys.begin(), keys.end(), key) == keys.end())
-        item.refuse_text("unknown key, expected one of " + join(keys));
-      if (!seen.insert(key).second) item.refuse_text("given twice");
-    }
-  }
-
-  Item operator[](const std::string& key) const {
-    const YAML::Node value = is_there() && node_.IsMap() ? node_[key] : YAML::Node();
-    return make(value, child_name(key));
-  }
-
-  std::vector<Item> list(const std::string& expected) const {
-    if (!is_there() || !node_.IsSequence() || node_.size() == 0) refuse(expected);
-    std::vector<Item> items;
-    for (size_t i = 0; i < node_.size(); ++i)
-      items.push_back(make(node_[i], name_ + "[" + std::to_string(i) + "]"));
-    return items;
-  }
-
- private:
-  Item make(const YAML::Node& value, std::string name) const {
-    const int line = value.IsDefined() && !value.Mark().is_null() ? value.Mark().line + 1 : line_;
-    return {value, std::move(name), line};
-  }
-  std::string child_name(const std::string& key) const {
-    return name_.empty() ? key : name_ + "." + key;
-  }
-
-  YAML::Node node_;
-  std::string name_;
-  int line_;
-};
-
 std::string interface_name(const Item& item) { return item.identifier(15); }
-
-Address address_of(const Item& item) {
-  const std::string text = item.text();
-  Be32 ipv4;
-  Ipv6Address ipv6;
-  if (::inet_pton(AF_INET, text.c_str(), &ipv4) == 1) return Address::from_ipv4(ipv4);
-  if (::inet_pton(AF_INET6, text.c_str(), &ipv6) == 1) return Address::from_ipv6(ipv6);
-  item.refuse("an IPv4 or IPv6 address");
-}
 
 bool is_pci_address(std::string_view text) {  // dddd:bb:dd.f or bb:dd.f
   const auto is_hex = [](char c) {
@@ -310,7 +165,7 @@ VrrpSettings read_vrrp(const Item& item) {
   if (gateways.is_there()) {
     vrrp.inside = interface_name(inside);
     for (const Item& gateway : gateways.list("a list of addresses such as [10.0.0.1]")) {
-      const Address address = address_of(gateway);
+      const Address address = gateway.address();
       for (const Address& other : vrrp.gateways)
         if (other.is_ipv4() == address.is_ipv4())
           gateway.refuse_text("expected at most one IPv4 and one IPv6 address");
@@ -329,12 +184,12 @@ VrrpSettings read_vrrp(const Item& item) {
 BgpSettings read_bgp(const Item& item) {
   item.expect_keys({"by", "router_id", "local_as", "neighbours", "bfd_ms"});
   BgpSettings bgp;
-  bgp.router_id = address_of(item["router_id"]);
+  bgp.router_id = item["router_id"].address();
   if (!bgp.router_id.is_ipv4()) item["router_id"].refuse("an IPv4 address");
   bgp.local_as = static_cast<uint32_t>(item["local_as"].number(1, kAsMax));
   for (const Item& entry : item["neighbours"].list("a list of BGP neighbours, at least one")) {
     entry.expect_keys({"address", "as"});
-    const BgpNeighbour neighbour{.address = address_of(entry["address"]),
+    const BgpNeighbour neighbour{.address = entry["address"].address(),
                                  .as = static_cast<uint32_t>(entry["as"].number(1, kAsMax))};
     for (const BgpNeighbour& other : bgp.neighbours)
       if (other.address == neighbour.address)
@@ -454,18 +309,11 @@ bool NodeFile::has_af_xdp() const {
 }
 
 std::variant<NodeFile, std::string> read_node_file(const std::string& path) {
-  try {
-    NodeFile node = read_all(Item(YAML::LoadFile(path), "", 1));
+  return read_yaml_file<NodeFile>(path, [&](const Item& top) {
+    NodeFile node = read_all(top);
     node.path = path;
     return node;
-  } catch (const Refusal& refusal) {
-    return path + ":" + std::to_string(refusal.line) + ": " + refusal.text;
-  } catch (const YAML::BadFile&) {
-    return path + ": cannot be read";
-  } catch (const YAML::Exception& error) {
-    return path + ":" + std::to_string(error.mark.line + 1) +
-           ": expected YAML, found: " + error.msg;
-  }
+  });
 }
 
 }  // namespace rota
