@@ -53,7 +53,7 @@ struct Edge {
 };
 
 // Nothing: the prefix reaches the end of the address space.
-std::optional<rota_address> end_of(const SourcePrefix& source) {
+std::optional<rota_address> end_of(const AddressPrefix& source) {
   const bool ipv4 = source.address.is_ipv4();
   const uint32_t length = source.length + (ipv4 ? 96u : 0u);
   rota_address end = order_of(source.address);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bpf/rules.h"
+#include "controlplane/model/firewall.h"
 #include "controlplane/result.h"
 #include "dataplane/core/wire.h"
 
@@ -25,15 +26,10 @@ enum class RuleRank : uint8_t {
   standard,  // of an interface or a service, for what no rule decided
 };
 
-struct SourcePrefix {
-  Address address;
-  uint8_t length = 0;  // 0..32 of an IPv4 address, 0..128 of an IPv6 one; bits behind it are zero
-};
-
 struct FirewallRule {
   RuleRank rank = RuleRank::deny;
-  std::optional<SourcePrefix> source;  // nothing: any, of both families
-  rota_rule rule{};                    // all else
+  std::optional<AddressPrefix> source;  // nothing: any, of both families
+  rota_rule rule{};                     // all else
 };
 
 struct RuleSet {

@@ -34,10 +34,10 @@ Address random_address(Random& random, bool ipv6) {
 }
 
 template <typename Random>
-SourcePrefix random_prefix(Random& random) {
+AddressPrefix random_prefix(Random& random) {
   const bool ipv6 = below(random, 3) == 0;
   const uint32_t most = ipv6 ? 128 : 32;
-  SourcePrefix prefix{
+  AddressPrefix prefix{
       .address = random_address(random, ipv6),
       .length = static_cast<uint8_t>(below(random, 8) == 0 ? below(random, most + 1)
                                                            : most - below(random, most - 8))};
