@@ -109,7 +109,11 @@ bool FlowPair::may_serve() const {
   return is_alone() && Clock::now() - alone_since_ >= kAloneTimeout;
 }
 
-bool FlowPair::is_alone() const { return !sync_.is_connected() || sync_.is_peer_absent(); }
+// A peer whose ids do not agree yet has something to tell soon.
+bool FlowPair::is_alone() const {
+  if (!connected_) return true;
+  return sync_.is_connected() ? sync_.is_peer_absent() : wires_.ids_differ();
+}
 
 bool FlowPair::is_protected() const {
   const peer::FlowSender& sender = sync_.sender();

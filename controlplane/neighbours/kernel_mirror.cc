@@ -375,8 +375,10 @@ bool KernelMirror::may_ask(const NeighbourKey& key) {
     known->second = now;
     return true;
   }
-  if (met_.size() >= kMetMax)
+  if (met_.size() >= kMetMax && now - met_purged_ >= kAskInterval) {
+    met_purged_ = now;
     std::erase_if(met_, [&](const auto& entry) { return now - entry.second > kMetTime; });
+  }
   return met_.size() < kMetMax && met_.emplace(key, now).second;
 }
 

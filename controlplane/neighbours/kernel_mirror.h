@@ -114,6 +114,7 @@ class KernelMirror {
   std::map<NeighbourKey, NeighbourState> neighbours_;
   std::set<NeighbourKey> wanted_;
   std::map<NeighbourKey, Clock::time_point> met_;  // and when it was asked for last
+  Clock::time_point met_purged_{};                 // last
   std::set<NeighbourKey> unsettled_;               // part of wanted_
   std::map<NeighbourKey, Doubt> doubted_;          // of neighbours_, valid
   Clock::time_point doubts_settled_{};             // last

@@ -36,6 +36,7 @@ void PeerSync::set_flows(const LocalFlows* flows) {
 
 void PeerSync::connected() {
   connected_ = true;
+  has_peer_answered_ = false;
   sender_.greet(epoch());
   if (const auto hello = std::exchange(early_, std::nullopt)) receive_hello(*hello);
 }
@@ -43,8 +44,6 @@ void PeerSync::connected() {
 void PeerSync::connection_lost() {
   connected_ = false;
   is_stale_ = false;
-  is_peer_absent_ = false;
-  peer_epoch_ = 0;
   if (together_at_) apart_since_ = static_cast<uint16_t>(*together_at_ + 1);
   together_at_.reset();
   early_.reset();
@@ -96,8 +95,10 @@ bool PeerSync::receive(const Message& message, uint16_t now) {
 
 // What another dataplane of the peer's knows, it may have from us alone.
 void PeerSync::receive_hello(const FlowHello& hello) {
-  if (std::exchange(peer_incarnation_, hello.incarnation()) != hello.incarnation())
+  if (std::exchange(peer_incarnation_, hello.incarnation()) != hello.incarnation()) {
     sender_.disown_before(std::nullopt);
+    peer_epoch_ = 0;
+  }
   receiver_.receive(hello, epoch());
 }
 
@@ -106,11 +107,10 @@ void PeerSync::receive_resume(const FlowResume& resume, uint16_t now) {
     sender_.receive(resume);
     return sender_.greet(epoch());
   }
-  is_peer_absent_ = resume.absent();
-  if (is_peer_absent_) return sender_.receive(resume);
+  has_peer_answered_ = !resume.absent();
   is_stale_ = resume.stale();
+  if (is_stale_ || resume.absent()) peer_epoch_ = std::max(peer_epoch_, resume.epoch());
   if (is_stale_) {
-    peer_epoch_ = std::max(peer_epoch_, resume.epoch());
     if (!apart_since_ || static_cast<int16_t>(*apart_since_ - now) > 0) apart_since_ = now;
   }
   sender_.receive(resume);
@@ -128,7 +128,7 @@ void PeerSync::catch_up() {
 }
 
 void PeerSync::take_over() {
-  set_epoch(kept_.number + 1);
+  set_epoch(std::max(kept_.number, peer_epoch_) + 1);
   if (!connected_) return;
   Message message;
   message.mutable_epoch()->set_epoch(epoch());

@@ -46,8 +46,8 @@ class PeerSync {
   // Whether flow memory has started empty since the last epoch.
   bool is_memory_new() const { return lineage_ != kept_.lineage; }
   bool is_connected() const { return connected_; }
-  // Connected to a rotad that has no dataplane, and so nothing to tell.
-  bool is_peer_absent() const { return is_peer_absent_; }
+  // Connected to a rotad that has no dataplane, or none in force, and so nothing to tell.
+  bool is_peer_absent() const { return connected_ && !has_peer_answered_; }
   bool is_stale() const { return is_stale_; }
   // Whether this node holds what the peer has told, but for what is under way.
   bool holds_table() const { return connected_ && !is_stale() && receiver_.holds_table(); }
@@ -69,7 +69,7 @@ class PeerSync {
   uint64_t peer_epoch_ = 0;        // as far as we have heard of it
   uint64_t peer_incarnation_ = 0;  // of its dataplane
   bool is_stale_ = false;
-  bool is_peer_absent_ = false;
+  bool has_peer_answered_ = false;       // our hello, on this connection
   std::optional<uint16_t> together_at_;  // the latest tick that the connection has seen
   std::optional<uint16_t> apart_since_;  // the tick after that, of the connection before
   bool connected_ = false;

@@ -448,7 +448,9 @@ const SnapshotBackend* backend_of(const FlowUpdate& flow, const Scene& scene) {
 template <typename Entry>
 bool follows(const FlowUpdate& flow, const Entry& known) {
   if (known.state() == FlowState::unproven) return flow.state != FlowState::unproven;
-  return known.state() == FlowState::closing && flow.state != FlowState::closing;
+  if (known.state() != FlowState::closing) return false;
+  return flow.state == FlowState::unproven ||
+         (flow.state == FlowState::established && flow.backend_id != known.backend);
 }
 
 // Whoever saw the flow's last packet knows best; of two that tell us, the later one. Ages are of
@@ -589,8 +591,7 @@ bool is_routine(const Packet& packet, const Note& note) {
 void note_reply(const Packet& packet, const Scene& scene) {
   Worker& worker = scene.worker;
   Note note = note_of(packet);
-  if (is_routine(packet, note) && !worker.noted.first_this_tick(packet.hash, scene.now))
-    return;
+  if (is_routine(packet, note) && !worker.noted.first_this_tick(packet.hash, scene.now)) return;
   if (packet.owner == worker.index) return apply_note(note, scene.generation, worker, scene.now);
   note.owner = packet.owner;
   worker.notes[worker.note_count++] = note;

@@ -120,7 +120,11 @@ void Invariants::check_followed(uint32_t node, Connection& connection, const Jud
                           connection.number);
   if (!is_guarded(connection)) return;
   if (!connection.at[node].held && !followed && !is_held_twice(connection)) {
-    connection.is_excused = true;  // what had come here has expired: it lives by luck
+    // What had come here has expired: it lives by luck.
+    if (connection.at[1 - node].held && settled_for(1 - node) > kSurelyHeard)
+      world_.trace.violated("node {}: does not know connection {}, which node {} does", node,
+                            connection.number, 1 - node);
+    connection.is_excused = true;
     ++world_.totals.cut_lost;
     return;
   }
@@ -168,16 +172,29 @@ Invariants::Holding Invariants::holding(uint32_t node, const Connection& connect
     if (record == nullptr || !is_live(*record, dataplane.now(), kTimeouts)) return;
     if (record->backend != connection.backend_id)
       result = Holding::other;
+    else if (record->state() == FlowState::established)
+      result = Holding::proven;
     else
-      result = record->state() == FlowState::unproven ? Holding::unproven : Holding::proven;
+      result = record->state() == FlowState::closing ? Holding::closing : Holding::unproven;
   });
   return result;
+}
+
+// The node has heard of the flow so long ago that another may find its record too old.
+bool Invariants::is_expiring(uint32_t node, const Connection& connection) {
+  Dataplane& dataplane = world_.node(node).dataplane;
+  bool expiring = false;
+  if (dataplane.is_serving())
+    dataplane.look_up(connection.name, [&](auto&, auto* record) {
+      expiring = record != nullptr && idle_s(*record, dataplane.now()) * kSecond >= kSurelyLive;
+    });
+  return expiring;
 }
 
 void Invariants::observe(uint32_t node, Connection& connection) {
   if (!is_open(connection) || !world_.node(node).dataplane.is_serving()) return;
   Connection::At& at = connection.at[node];
-  const bool held = holding(node, connection) == Holding::proven;
+  const bool held = holding(node, connection) >= Holding::closing;
   if (at.held && !held && is_guarded(connection)) {
     judge_loss(node, connection);
     connection.held_twice = false;
@@ -345,11 +362,10 @@ void Invariants::transfer(Connection& connection, uint32_t to) {
   if (settled && is_held_twice(connection) && !was_behind(from))
     world_.trace.violated("connection {} of a strict service moves to node {}, which has no record",
                           connection.number, to);
-  const Time heard_of = std::max(connection.at[0].last_packet, connection.at[1].last_packet);
-  const bool expires = world_.schedule.now() - heard_of >= kSurelyLive;
   if (!was.held || moved_at - was.held_since <= sync_delay()) {
     ++world_.totals.young_lost;
-  } else if ((!settled || was_behind(from) || expires) && world_.node(to).was_ready) {
+  } else if ((!settled || was_behind(from) || is_expiring(from, connection)) &&
+             world_.node(to).was_ready) {
     ++world_.totals.cut_lost;
   } else {
     world_.trace.violated("connection {} moves to node {}, which does not know it",
@@ -456,9 +472,9 @@ void Invariants::converged() {
     if (world_.schedule.now() - known < sync_delay()) return;  // the news is under way
     const Holding here = holding(0, connection);
     const Holding there = holding(1, connection);
-    if ((here == Holding::proven) != (there == Holding::proven))
+    if ((here >= Holding::closing) != (there >= Holding::closing))
       world_.trace.violated("healed, and only node {} has connection {}",
-                            here == Holding::proven ? 0 : 1, connection.number);
+                            here >= Holding::closing ? 0 : 1, connection.number);
   });
 }
 

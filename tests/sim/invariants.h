@@ -79,12 +79,13 @@ class Invariants {
   void empty();
 
  private:
-  enum class Holding : uint8_t { nothing, other, unproven, proven };
+  enum class Holding : uint8_t { nothing, other, unproven, closing, proven };
 
   bool is_guarded(const Connection& connection) const;
   uint64_t epoch_of(uint32_t node) const;
   bool is_held_twice(const Connection& connection) const;
   Holding holding(uint32_t node, const Connection& connection);
+  bool is_expiring(uint32_t node, const Connection& connection);
   void observe(uint32_t node, Connection& connection);
   void judge_loss(uint32_t node, const Connection& connection) const;
   void check_followed(uint32_t node, Connection& connection, const Judged& judged);

@@ -363,6 +363,18 @@ TEST_F(PeerSyncTest, ATakeoverByAnEmptyMemoryIsOfAHigherEpochThanAllBefore) {
   EXPECT_EQ(fresh.kept.lineage, 0u) << "of the flows that there are";
 }
 
+TEST_F(PeerSyncTest, ATakeoverIsOfAHigherEpochThanAnyThatWasHeardOf) {
+  Side known(2, 0xc, KeptEpoch{.number = 5, .lineage = 0});
+  known.sync.set_flows(nullptr);
+  Side fresh(1, 0xf, KeptEpoch{.number = 0, .lineage = 7});
+  fresh.sync.connected();
+  known.sync.connected();
+  settle(fresh, known);
+  EXPECT_TRUE(fresh.sync.is_peer_absent());
+  fresh.sync.take_over();
+  EXPECT_EQ(fresh.sync.epoch(), 6u);
+}
+
 TEST_F(PeerSyncTest, NothingIsConfirmedWhileTheDataplaneIsAway) {
   connect();
   b.sync.set_flows(nullptr);
