@@ -103,11 +103,15 @@ Result<rota_rule> conditions_of(const Rule& rule, uint32_t counter, const Firewa
   return made;
 }
 
-// How much of a source shares a rate depends on its family, so a limit of any source is one of
-// each.
+// A destination is of one family, and how much of a source shares a rate depends on the source's:
+// so any source is that of the one, or of each.
 std::vector<AddressPrefix> sources_of(const Rule& rule) {
-  if (!rule.from.empty() || rule.kind != RuleKind::limit) return rule.from;
-  return {{.address = Address::from_ipv4(Be32{}), .length = 0}, {.address = {}, .length = 0}};
+  if (!rule.from.empty()) return rule.from;
+  const AddressPrefix any_ipv4{.address = Address::from_ipv4(Be32{}), .length = 0};
+  const AddressPrefix any_ipv6{};
+  if (rule.to) return {rule.to->address.is_ipv4() ? any_ipv4 : any_ipv6};
+  if (rule.kind == RuleKind::limit) return {any_ipv4, any_ipv6};
+  return {};
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ struct FirewallNames {
   std::function<std::optional<uint32_t>(const std::string& name)> find_interface;
 };
 
-// Counters of the sanity rules; rule i counts in kFirstRuleCounter + i, however many it becomes.
+// Counters of the sanity rules; rule i counts in kFirstRuleCounter + i, however many it becomes. So
+// an edit shifts them: whoever keeps counts and buckets over an edit begins them anew.
 inline constexpr uint32_t kBogusFlagsCounter = 0;
 inline constexpr uint32_t kLandCounter = 1;
 inline constexpr uint32_t kFirstRuleCounter = 2;

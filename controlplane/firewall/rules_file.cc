@@ -18,7 +18,8 @@ constexpr size_t kCommentMax = 200;
 constexpr size_t kNameMax = 63;
 constexpr uint64_t kForMax_s = 366 * 86400;
 constexpr uint64_t kCountMax = 1'000'000'000'000;
-constexpr uint64_t kFrameBytes = 1514;  // a burst of bytes lets at least one pass
+constexpr uint64_t kPacketBytesMax = 65535;  // a burst of bytes lets any packet pass
+constexpr uint64_t kBurstMax_s = 86400;
 
 struct Suffix {
   std::string_view text;
@@ -54,6 +55,7 @@ AddressPrefix prefix_of(const Item& item) {
     prefix.address = Address::from_ipv4(ipv4);
   } else if (::inet_pton(AF_INET6, address.c_str(), &ipv6) == 1) {
     prefix.address = Address::from_ipv6(ipv6);
+    if (prefix.address.is_ipv4()) item.refuse("an IPv4 address in its own form");
     most = 128;
   } else {
     item.refuse("an address or a prefix such as 192.0.2.0/24");
@@ -78,7 +80,7 @@ std::vector<AddressPrefix> sources_of(const Item& item) {
   return sources;
 }
 
-// An address or prefix, or the name of a service: names begin with a letter and have no colon.
+// An address or prefix, or the name of a service: what has a letter, and no colon.
 void read_destination(const Item& item, Rule& rule) {
   if (!item.is_there() || item.text() == "any") return;
   const std::string text = item.text();
@@ -142,13 +144,15 @@ Limit limit_of(const Item& item) {
     limit.count = count_of(rate, text.substr(0, slash), kExpected);
   }
   if (given != 1) item.refuse_text("expected exactly one of packets, bytes, openings");
-  const uint64_t least = limit.unit == LimitUnit::bytes ? kFrameBytes : 1;
+  const uint64_t least = limit.unit == LimitUnit::bytes ? kPacketBytesMax : 1;
   limit.burst = std::max(limit.count / limit.seconds / 10, least);  // what comes in 100 ms
   const Item burst = item["burst"];
   if (burst.is_there()) {
     limit.burst = count_of(burst, burst.text(), "how much may come at once, such as 200 or 1M");
     if (limit.burst < least) burst.refuse("at least " + std::to_string(least) + " bytes");
   }
+  if (limit.burst * limit.seconds > limit.count * kBurstMax_s)
+    burst.refuse("at most what the rate lets pass in a day");
   read_per(item["per"], limit);
   return limit;
 }
@@ -165,10 +169,14 @@ void check_agreement(const Item& item, const Rule& rule) {
     item["ports"].refuse_text("expected only with protocol tcp or udp");
   if (!rule.service.empty() && (ports || rule.protocol != 0))
     item["to"].refuse_text("a service has its protocol and port already");
-  if (rule.fragment && (ports || rule.opening))
-    item["fragment"].refuse_text("expected without ports and opening: a fragment shows neither");
-  if (rule.opening && rule.protocol != 0 && rule.protocol != 6)
-    item["opening"].refuse_text("expected only with protocol tcp");
+  const bool opening =
+      rule.opening || (rule.kind == RuleKind::limit && rule.limit.unit == LimitUnit::openings);
+  if (opening && rule.protocol != 0 && rule.protocol != 6)
+    item["protocol"].refuse_text("expected tcp, or none, with openings");
+  if (rule.fragment && (ports || opening || !rule.service.empty()))
+    item["fragment"].refuse_text(
+        "expected without ports, openings and services: they are not "
+        "looked for in fragments");
   if (!rule.to) return;
   for (const AddressPrefix& from : rule.from)
     if (from.address.is_ipv4() != rule.to->address.is_ipv4())
@@ -184,6 +192,7 @@ Rule read_rule(const Item& item, RuleKind kind) {
   else
     item.expect_keys({"from", "to", "protocol", "ports", "opening", "fragment", "interface",
                       "dry_run", "for", "comment"});
+  item.expect_values();
   Rule rule{.kind = kind};
   rule.line = item.line();
   rule.from = sources_of(item["from"]);

@@ -28,6 +28,7 @@ constexpr uint64_t kAdvertMin_ms = 10;
 constexpr uint64_t kAdvertMax_ms = 40950;  // 12 bits of centiseconds, RFC 5798 5.2.7
 constexpr uint64_t kBufferBytesMin = 128;
 constexpr uint64_t kBufferBytesMax = 16384;
+
 std::string interface_name(const Item& item) { return item.identifier(15); }
 
 bool is_pci_address(std::string_view text) {  // dddd:bb:dd.f or bb:dd.f

@@ -100,6 +100,13 @@ void Item::expect_keys(std::initializer_list<std::string_view> keys) const {
   }
 }
 
+void Item::expect_values() const {
+  for (const auto& pair : node_)
+    if (pair.second.IsNull())
+      Item(pair.second, child_name(pair.first.Scalar()), pair.first.Mark().line + 1)
+          .refuse("a value");
+}
+
 Item Item::operator[](const std::string& key) const {
   const YAML::Node value = is_there() && node_.IsMap() ? node_[key] : YAML::Node();
   return make(value, child_name(key));

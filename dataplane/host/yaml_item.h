@@ -32,7 +32,6 @@ class Item {
 
   bool is_there() const { return node_.IsDefined() && !node_.IsNull(); }
   bool is_list() const { return is_there() && node_.IsSequence(); }
-  const std::string& name() const { return name_; }
   int line() const { return line_; }
 
   // These throw Refusal, as do all below where the value is not what is asked for.
@@ -53,6 +52,8 @@ class Item {
 
   // Refuses keys that are not among `keys`, and keys given twice.
   void expect_keys(std::initializer_list<std::string_view> keys) const;
+  // Refuses keys without a value, where an absent one means much.
+  void expect_values() const;
   Item operator[](const std::string& key) const;
   // At least one.
   std::vector<Item> list(const std::string& expected) const;

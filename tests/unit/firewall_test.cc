@@ -79,7 +79,7 @@ TEST_F(RulesFile, SaysWhatTheOperatorWrote) {
                                             .per_ipv6 = 64}));
   EXPECT_EQ(firewall.rules[4].limit.count, 30'000'000u);
   EXPECT_EQ(firewall.rules[4].limit.seconds, 60u);
-  EXPECT_EQ(firewall.rules[4].limit.burst, 50'000u) << "what comes in 100 ms";
+  EXPECT_EQ(firewall.rules[4].limit.burst, 65'535u) << "any packet";
   EXPECT_EQ(firewall.rules[4].limit.per_ipv4, 0);
   EXPECT_TRUE(firewall.rules[4].dry_run);
   EXPECT_EQ(firewall.rules[5].kind, RuleKind::standard);
@@ -101,7 +101,14 @@ TEST_F(RulesFile, RefusesWithLineAndReason) {
       {"limit:\n  - {to: web, packets: 10/s, bytes: 1M/s}\n",
        ":2: limit[0]: expected exactly one of packets, bytes, openings"},
       {"limit:\n  - {bytes: 1M/s, burst: 100}\n",
-       R"(:2: limit[0].burst: expected at least 1514 bytes, found "100")"},
+       R"(:2: limit[0].burst: expected at least 65535 bytes, found "100")"},
+      {"limit:\n  - {packets: 30/m, burst: 10M}\n",
+       R"(:2: limit[0].burst: expected at most what the rate lets pass in a day, found "10M")"},
+      {"deny:\n  - {from: \"::ffff:192.0.2.1\"}\n",
+       R"(:2: deny[0].from: expected an IPv4 address in its own form, found "::ffff:192.0.2.1")"},
+      {"deny:\n  - {from: }\n", ":2: deny[0].from: expected a value, found nothing"},
+      {"limit:\n  - {openings: 1/s, protocol: udp}\n",
+       ":2: limit[0].protocol: expected tcp, or none, with openings"},
       {"limit:\n  - {packets: 1/s, per: each}\n",
        R"(:2: limit[0].per: expected all, or lengths such as {ipv4: 32, ipv6: 64}, found "each")"},
       {"deny:\n  - {ports: 90-80}\n",
@@ -145,6 +152,14 @@ TEST_F(RulesFile, IsSpelledOutByNamesAndFamilies) {
   EXPECT_EQ((*rules)[7].rule.action, ROTA_RULE_LIMIT_BYTES | ROTA_RULE_DRY_RUN);
   EXPECT_EQ((*rules)[7].rule.source_length, 0);
   EXPECT_TRUE(compile_rules(*rules, 1));
+}
+
+TEST_F(RulesFile, ADestinationIsOfOneFamily) {
+  const auto rules = spell_out(std::get<Firewall>(read("deny:\n  - {to: \"::/0\"}\n")), names());
+  ASSERT_TRUE(rules);
+  ASSERT_EQ(rules->size(), 3u);
+  ASSERT_TRUE(rules->back().source);
+  EXPECT_FALSE(rules->back().source->address.is_ipv4());
 }
 
 TEST_F(RulesFile, WhatARuleNamesMustBeThere) {
