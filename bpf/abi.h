@@ -30,7 +30,7 @@ typedef uint64_t rota_u64;
 
 /* Bumped whenever a layout below or the meaning of a map changes. A rotad that finds maps of
  * another version makes new ones, and the programs go over to them in one step each. */
-#define ROTA_ABI_VERSION 1
+#define ROTA_ABI_VERSION 2
 
 /* What an endpoint key stands for: the same numbers as EndpointKind in core/snapshot.h. */
 enum rota_endpoint_kind {
@@ -86,7 +86,8 @@ enum rota_steer_counter {
   ROTA_STEER_COUNTER_SERVED = 1,   /* handed to the dataplane's socket */
   ROTA_STEER_COUNTER_UNSERVED = 2, /* served, but no socket took it: dropped, so that the kernel
                                       does not answer with an RST */
-  ROTA_STEER_COUNTERS = 3,
+  ROTA_STEER_COUNTER_REFUSED = 3,  /* dropped by a rule of the firewall */
+  ROTA_STEER_COUNTERS = 4,
 };
 
 #endif

@@ -15,6 +15,8 @@
 #define ROTA_LEVELS4 6        /* of a tree of 16 keys a cell: 2^24 ranges */
 #define ROTA_LEVELS6 10       /* of a tree of 4 keys a cell: 2^20 ranges */
 #define ROTA_BUCKET_ROW 4
+#define ROTA_BUCKET_ROWS 65536 /* a power of two */
+#define ROTA_RULE_COUNTERS 16384
 
 enum rota_rule_action {
   ROTA_RULE_ALLOW = 1,
@@ -25,7 +27,7 @@ enum rota_rule_action {
 #define ROTA_RULE_DRY_RUN 0x80 /* beside the action: counts, and decides nothing */
 
 enum rota_trait {
-  ROTA_TRAIT_PORTS = 1,       /* its ports are there to see: TCP or UDP, and no later fragment */
+  ROTA_TRAIT_PORTS = 1,       /* its ports are there to see: TCP or UDP, and no fragment */
   ROTA_TRAIT_OPENING = 2,     /* a TCP SYN without ACK and RST */
   ROTA_TRAIT_FRAGMENT = 4,    /* any fragment, the first included */
   ROTA_TRAIT_BOGUS_FLAGS = 8, /* TCP flags that no connection has */
@@ -46,9 +48,10 @@ struct rota_rule {
   rota_u8 action;        /* enum rota_rule_action, and perhaps ROTA_RULE_DRY_RUN */
   rota_u8 protocol;      /* 0: any */
   rota_u8 traits;        /* that the packet must have */
-  rota_u8 source_length; /* limits: how much of the source shares a rate, IPv4 as 96 and more */
+  rota_u8 source_length; /* limits: how much of the source shares a rate, IPv4 as 96 and more;
+                             0: all together */
   rota_u32 interface;    /* 0: any; the numbering is the includer's */
-  rota_u32 counter;      /* its own, for as long as the rule stands */
+  rota_u32 counter;      /* that it counts in, and by which buckets are its own */
   rota_u64 cost_ps;      /* limits: of a packet or byte; a rate is 10^12 / cost */
   rota_u64 burst_ns;     /* limits: what may come at once, as time at that rate */
 };
@@ -95,6 +98,17 @@ ROTA_STATIC_ASSERT(sizeof(struct rota_cell) == 64, "cell layout");
 struct rota_bucket {
   rota_u64 key;                    /* 0: free */
   volatile rota_u64 paid_until_ns; /* others write it, too */
+};
+
+struct rota_buckets {
+  struct rota_bucket of[ROTA_BUCKET_ROW];
+};
+ROTA_STATIC_ASSERT(sizeof(struct rota_buckets) == 64, "a row is a cache line");
+
+/* What a rule has counted. */
+struct rota_rule_hits {
+  rota_u64 packets;
+  rota_u64 bytes;
 };
 
 /* What is to be known of a packet. */

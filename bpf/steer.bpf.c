@@ -3,7 +3,7 @@
  *
  * steer.bpf.c: the XDP program of a port that the kernel owns. What is served goes to the
  * dataplane's AF_XDP socket of the receive queue, or is dropped and counted while there is none;
- * all else goes to the kernel.
+ * all else goes to the kernel. Before either, the firewall's rules may refuse it.
  *
  * It reads no more of a packet than served-or-not needs: a served packet that is malformed further
  * on is the dataplane's to drop by name. What does not even say for whom it is, the kernel gets.
@@ -23,6 +23,7 @@
 #include <linux/ipv6.h>
 
 #include "bpf/abi.h"
+#include "bpf/rules.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -56,6 +57,59 @@ struct {
   __uint(max_entries, ROTA_STEER_QUEUES);
 } xsks_map SEC(".maps");
 
+/* The firewall. One slot: a whole set of rules takes the place of another in one step; empty, all
+ * may pass. */
+struct rule_cells {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_INNER_MAP);
+  __uint(key_size, sizeof(__u32));
+  __uint(value_size, sizeof(struct rota_cell));
+  __uint(max_entries, 1);
+};
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __uint(key_size, sizeof(__u32));
+  __uint(value_size, sizeof(__u32));
+  __uint(max_entries, 1);
+  __array(values, struct rule_cells);
+} rules SEC(".maps");
+
+/* Of limits; all programs of the host use the same. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __type(key, __u32);
+  __type(value, struct rota_buckets);
+  __uint(max_entries, ROTA_BUCKET_ROWS);
+} buckets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __type(key, __u32);
+  __type(value, struct rota_rule_hits);
+  __uint(max_entries, ROTA_RULE_COUNTERS);
+} hits SEC(".maps");
+
+static inline const struct rota_cell* rota_rules_cell(void* tables, rota_u32 index) {
+  return bpf_map_lookup_elem(tables, &index);
+}
+
+static inline struct rota_bucket* rota_bucket_row(void* tables, rota_u32 hash) {
+  const __u32 place = hash % ROTA_BUCKET_ROWS;
+  struct rota_buckets* row = bpf_map_lookup_elem(&buckets, &place);
+  return row ? row->of : 0;
+}
+
+static inline void rota_rule_hit(void* tables, const struct rota_rule* rule,
+                                 const struct rota_facts* packet) {
+  const __u32 counter = rule->counter;
+  struct rota_rule_hits* counted = bpf_map_lookup_elem(&hits, &counter);
+  if (!counted) return;
+  ++counted->packets;
+  counted->bytes += packet->bytes;
+}
+
+#include "bpf/verdict.h"
+
 static inline int rota_steer_lookup(void* tables, const struct rota_steer_key* wanted,
                                     rota_u32* interface) {
   struct rota_endpoint_key key = {
@@ -74,6 +128,7 @@ static inline int rota_steer_lookup(void* tables, const struct rota_steer_key* w
  * forwarded otherwise; to the kernel the driver tells the tag beside the frame. */
 #define VLAN_TAGS_MAX 2
 #define IPV4_FRAGMENT_BITS 0x3fff /* more fragments, and the offset */
+#define TCP_FLAGS_AT 13           /* RFC 9293 3.1 */
 #define EXTENSION_HEADERS_MAX 8   /* as kExtensionHeadersMax in core/parse.h */
 
 struct vlan_tag {
@@ -109,15 +164,29 @@ static __always_inline int is_icmp_error(__u8 type) {
 
 static __always_inline int is_icmpv6_error(__u8 type) { return type >= 1 && type <= 4; }
 
+/* What both questions need: is it served, and may it pass? */
+struct packet {
+  struct rota_steer_packet steer;
+  __u32 ip_bytes;
+  __u8 is_ip;
+  __u8 protocol; /* of a fragment, too */
+  __u8 has_flags;
+  __u8 tcp_flags;
+};
+
 static __always_inline void parse_transport(const struct cursor* cursor, __u8 protocol,
-                                            struct rota_steer_packet* packet) {
-  packet->protocol = protocol;
+                                            struct packet* parsed) {
+  struct rota_steer_packet* packet = &parsed->steer;
+  parsed->protocol = packet->protocol = protocol;
   if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) {
     const __be16* ports = cursor->at;
     if (!has(cursor, 2 * sizeof(*ports))) return;
     packet->source_port = ports[0];
     packet->destination_port = ports[1];
     packet->shape = ROTA_SHAPE_TRANSPORT;
+    if (protocol != IPPROTO_TCP || !has(cursor, TCP_FLAGS_AT + 1)) return;
+    parsed->tcp_flags = ((const __u8*)cursor->at)[TCP_FLAGS_AT];
+    parsed->has_flags = 1;
   } else if (protocol == (packet->is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
     const __u8* type = cursor->at;
     if (!has(cursor, sizeof(*type))) return;
@@ -130,7 +199,8 @@ static __always_inline struct rota_steer_address map_ipv4(__be32 ipv4) {
   return (struct rota_steer_address){.low = ROTA_STEER_MAPPED | (__u64)ipv4 << 32};
 }
 
-static __always_inline void parse_ipv4(struct cursor* cursor, struct rota_steer_packet* packet) {
+static __always_inline void parse_ipv4(struct cursor* cursor, struct packet* parsed) {
+  struct rota_steer_packet* packet = &parsed->steer;
   const struct iphdr* ip = cursor->at;
   if (!has(cursor, sizeof(*ip))) return;
   const __u32 header_bytes = ip->ihl * 4;
@@ -139,19 +209,23 @@ static __always_inline void parse_ipv4(struct cursor* cursor, struct rota_steer_
   if (!has(cursor, header_bytes)) return;
   packet->source = map_ipv4(ip->saddr);
   packet->destination = map_ipv4(ip->daddr);
+  parsed->is_ip = 1;
+  parsed->ip_bytes = cursor->left;
+  parsed->protocol = ip->protocol;
   if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_BITS)) {
     packet->shape = ROTA_SHAPE_FRAGMENT;
     return;
   }
   advance(cursor, header_bytes);
-  parse_transport(cursor, ip->protocol, packet);
+  parse_transport(cursor, ip->protocol, parsed);
 }
 
 static __always_inline int is_skipped(__u8 next) {
   return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
 }
 
-static __always_inline void parse_ipv6(struct cursor* cursor, struct rota_steer_packet* packet) {
+static __always_inline void parse_ipv6(struct cursor* cursor, struct packet* parsed) {
+  struct rota_steer_packet* packet = &parsed->steer;
   const struct ipv6hdr* ip = cursor->at;
   if (!has(cursor, sizeof(*ip)) || ip->version != 6) return;
   packet->is_ipv6 = 1;
@@ -159,13 +233,16 @@ static __always_inline void parse_ipv6(struct cursor* cursor, struct rota_steer_
   __builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
   __u8 next = ip->nexthdr;
   cursor->left = bpf_ntohs(ip->payload_len) + (__u32)sizeof(*ip);
+  parsed->is_ip = 1;
+  parsed->ip_bytes = cursor->left;
   advance(cursor, sizeof(*ip));
   for (int i = 0; i < EXTENSION_HEADERS_MAX; ++i) {
     const struct extension_header* extension = cursor->at;
-    if (!is_skipped(next) && next != IPPROTO_FRAGMENT) return parse_transport(cursor, next, packet);
+    if (!is_skipped(next) && next != IPPROTO_FRAGMENT) return parse_transport(cursor, next, parsed);
     if (!has(cursor, sizeof(*extension))) return;
     if (next == IPPROTO_FRAGMENT) {
       packet->shape = ROTA_SHAPE_FRAGMENT;
+      parsed->protocol = extension->next;
       return;
     }
     next = extension->next;
@@ -175,7 +252,7 @@ static __always_inline void parse_ipv6(struct cursor* cursor, struct rota_steer_
   }
 }
 
-static __always_inline void parse(const struct xdp_md* ctx, struct rota_steer_packet* packet) {
+static __always_inline void parse(const struct xdp_md* ctx, struct packet* packet) {
   struct cursor cursor = {
       .at = (const void*)(long)ctx->data,
       .frame_end = (const void*)(long)ctx->data_end,
@@ -202,11 +279,48 @@ static __always_inline void count(__u32 counter) {
   if (value) ++*value;
 }
 
+static __always_inline struct rota_address in_order(struct rota_steer_address address) {
+  return (struct rota_address){.high = bpf_be64_to_cpu(address.high),
+                               .low = bpf_be64_to_cpu(address.low)};
+}
+
+static __always_inline struct rota_facts facts_of(const struct packet* packet) {
+  const struct rota_steer_packet* steer = &packet->steer;
+  struct rota_facts facts = {
+      .source = in_order(steer->source),
+      .destination = in_order(steer->destination),
+      .interface = steer->interface,
+      .source_port = bpf_ntohs(steer->source_port),
+      .destination_port = bpf_ntohs(steer->destination_port),
+      .protocol = packet->protocol,
+      .is_ipv6 = steer->is_ipv6,
+      .bytes = packet->ip_bytes,
+  };
+  if (steer->shape == ROTA_SHAPE_TRANSPORT) facts.traits |= ROTA_TRAIT_PORTS;
+  if (steer->shape == ROTA_SHAPE_FRAGMENT) facts.traits |= ROTA_TRAIT_FRAGMENT;
+  if (packet->has_flags) facts.traits |= rota_traits_of_flags(packet->tcp_flags);
+  rota_note_land(&facts);
+  return facts;
+}
+
+static __always_inline int may_pass(const struct packet* packet) {
+  const __u32 only = 0;
+  void* cells = bpf_map_lookup_elem(&rules, &only);
+  if (!cells || !packet->is_ip) return 1;
+  const struct rota_facts facts = facts_of(packet);
+  __u32 decided_by;
+  return rota_may_pass(cells, &facts, bpf_ktime_get_ns(), &decided_by);
+}
+
 SEC("xdp")
 int xsk_def_prog(struct xdp_md* ctx) {
-  struct rota_steer_packet packet = {.interface = ctx->ingress_ifindex};
+  struct packet packet = {.steer = {.interface = ctx->ingress_ifindex}};
   parse(ctx, &packet);
-  if (rota_steer(&endpoints, &packet) == ROTA_STEER_KERNEL) {
+  if (!may_pass(&packet)) {
+    count(ROTA_STEER_COUNTER_REFUSED);
+    return XDP_DROP;
+  }
+  if (rota_steer(&endpoints, &packet.steer) == ROTA_STEER_KERNEL) {
     count(ROTA_STEER_COUNTER_KERNEL);
     return XDP_PASS;
   }

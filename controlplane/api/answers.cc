@@ -263,6 +263,7 @@ void answer_stats(const Reconciler& reconciler, const Service* only, api::Stats&
     counters["kernel"] = steering->kernel;
     counters["served"] = steering->served;
     counters["unserved"] = steering->unserved;
+    counters["refused"] = steering->refused;
   }
 }
 

@@ -3,6 +3,7 @@
 #include "controlplane/steering/steering.h"
 
 #include <algorithm>
+#include <array>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <cerrno>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 #include <linux/if_link.h>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <steer_bpf.skel.h>
 #include <sys/stat.h>
@@ -59,6 +61,12 @@ bool reuse_pinned(bpf_map* map, const std::string& path) {
   return pinned && fits(pinned.get(), map) && bpf_map__reuse_fd(map, pinned.get()) == 0;
 }
 
+// Those that all ports share, and that outlive a run.
+std::array<bpf_map*, 5> shared_maps(const steer_bpf& object) {
+  const auto& maps = object.maps;
+  return {maps.endpoints, maps.counters, maps.rules, maps.buckets, maps.hits};
+}
+
 // The maps that all ports share, of the earlier run where they are of this ABI version.
 class SharedMaps {
  public:
@@ -96,7 +104,7 @@ class SharedMaps {
   std::vector<bpf_map*> reuse(steer_bpf& object) const {
     std::vector<bpf_map*> made;
     const bool same = same_abi();
-    for (bpf_map* map : {object.maps.endpoints, object.maps.counters})
+    for (bpf_map* map : shared_maps(object))
       if (!same || !reuse_pinned(map, path(bpf_map__name(map)))) made.push_back(map);
     return made;
   }
@@ -172,9 +180,10 @@ Result<Object> Steering::State::load_program(const std::string& port) const {
   Object object = open_object(capacity);
   if (object == nullptr) return failed("cannot read the XDP object");
   bpf_map__set_autocreate(object->maps.abi, false);
-  if (bpf_map__reuse_fd(object->maps.endpoints, bpf_map__fd(shared->maps.endpoints)) != 0 ||
-      bpf_map__reuse_fd(object->maps.counters, bpf_map__fd(shared->maps.counters)) != 0)
-    return failed("cannot use the shared maps");
+  const auto maps = shared_maps(*object), made = shared_maps(*shared);
+  for (size_t i = 0; i < maps.size(); ++i)
+    if (bpf_map__reuse_fd(maps[i], bpf_map__fd(made[i])) != 0)
+      return failed("cannot use the shared maps");
   const bool reused = reuse_pinned(object->maps.xsks_map, own.xsks_map);
   if (steer_bpf__load(object.get()) != 0) return failed("the kernel refused the XDP program");
   if (!reused && !kernel::pin(bpf_map__fd(object->maps.xsks_map), own.xsks_map))
@@ -348,6 +357,50 @@ Result<Done> Steering::set_endpoints(std::span<const rota_endpoint_entry> entrie
   return state_->endpoints.set(entries);
 }
 
+Result<Done> Steering::set_rules(std::span<const rota_cell> cells) {
+  const auto failed = [](const char* what) {
+    return failure(ErrorCode::internal,
+                   fmt::format("firewall: cannot {}: {}", what, kernel::why(errno)));
+  };
+  const int rules = bpf_map__fd(state_->shared->maps.rules);
+  const uint32_t only = 0;
+  if (cells.empty()) {
+    if (bpf_map_delete_elem(rules, &only) != 0 && errno != ENOENT)
+      return failed("take the rules away");
+    return Done{};
+  }
+  bpf_map_create_opts options{};
+  options.sz = sizeof(options);
+  options.map_flags = BPF_F_INNER_MAP;
+  auto count = static_cast<uint32_t>(cells.size());
+  const Descriptor set(bpf_map_create(BPF_MAP_TYPE_ARRAY, "rule_cells", sizeof(uint32_t),
+                                      sizeof(rota_cell), count, &options));
+  if (!set) return failed("make a map for the rules");
+  std::vector<uint32_t> indices(cells.size());
+  std::iota(indices.begin(), indices.end(), 0u);
+  if (bpf_map_update_batch(set.get(), indices.data(), cells.data(), &count, nullptr) != 0)
+    return failed("fill the map of the rules");
+  const int fd = set.get();
+  if (bpf_map_update_elem(rules, &only, &fd, BPF_ANY) != 0) return failed("put the rules in force");
+  return Done{};
+}
+
+Result<std::vector<rota_rule_hits>> Steering::rule_hits(uint32_t count) const {
+  const int fd = bpf_map__fd(state_->shared->maps.hits);
+  const int cpus = libbpf_num_possible_cpus();
+  std::vector<rota_rule_hits> per_cpu(static_cast<size_t>(std::max(cpus, 1)));
+  std::vector<rota_rule_hits> all(count);
+  for (uint32_t counter = 0; counter < count; ++counter) {
+    if (cpus < 0 || bpf_map_lookup_elem(fd, &counter, per_cpu.data()) != 0)
+      return failure(ErrorCode::internal, "firewall: cannot read the hits map");
+    for (const rota_rule_hits& hits : per_cpu) {
+      all[counter].packets += hits.packets;
+      all[counter].bytes += hits.bytes;
+    }
+  }
+  return all;
+}
+
 Result<SteeringCounters> Steering::counters() const {
   const int fd = bpf_map__fd(state_->shared->maps.counters);
   const int cpus = libbpf_num_possible_cpus();
@@ -361,9 +414,11 @@ Result<SteeringCounters> Steering::counters() const {
   const auto kernel = sum(ROTA_STEER_COUNTER_KERNEL);
   const auto served = sum(ROTA_STEER_COUNTER_SERVED);
   const auto unserved = sum(ROTA_STEER_COUNTER_UNSERVED);
-  if (!kernel || !served || !unserved)
+  const auto refused = sum(ROTA_STEER_COUNTER_REFUSED);
+  if (!kernel || !served || !unserved || !refused)
     return failure(ErrorCode::internal, "steering: cannot read the counters map");
-  return SteeringCounters{.kernel = *kernel, .served = *served, .unserved = *unserved};
+  return SteeringCounters{
+      .kernel = *kernel, .served = *served, .unserved = *unserved, .refused = *refused};
 }
 
 }  // namespace rota

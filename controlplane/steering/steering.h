@@ -5,6 +5,7 @@
 // only user of libbpf. Everything it makes is pinned in a bpffs and outlives this process:
 //
 //   DIRECTORY/endpoints, counters, abi   maps shared by all ports
+//   DIRECTORY/rules, buckets, hits       the firewall of all ports
 //   DIRECTORY/PORT/link                  keeps the program attached
 //   DIRECTORY/PORT/xsks_map              the dataplane's sockets, by receive queue
 //
@@ -25,6 +26,7 @@
 #include <vector>
 
 #include "bpf/abi.h"
+#include "bpf/rules.h"
 #include "controlplane/result.h"
 
 namespace rota {
@@ -46,6 +48,7 @@ struct SteeringCounters {
   uint64_t kernel = 0;    // passed to the kernel
   uint64_t served = 0;    // handed to the dataplane's socket
   uint64_t unserved = 0;  // served, but dropped as there was no socket
+  uint64_t refused = 0;   // dropped by a rule of the firewall, served or not
 };
 
 class Steering {
@@ -74,6 +77,13 @@ class Steering {
   Result<Done> remove_endpoints(std::span<const rota_endpoint_key> keys);
   // Exactly these: removes what is too much, puts what is missing; what stays is never absent.
   Result<Done> set_endpoints(std::span<const rota_endpoint_entry> entries);
+
+  // This set of rules (compile/rule_set.h) takes the place of the one before on all ports, in one
+  // step; none: all may pass. It stays in force when this process ends.
+  Result<Done> set_rules(std::span<const rota_cell> cells);
+  // What the counters 0..count-1 of rules have counted since they were made. REQUIRES: count <=
+  // ROTA_RULE_COUNTERS.
+  Result<std::vector<rota_rule_hits>> rule_hits(uint32_t count) const;
 
   Result<SteeringCounters> counters() const;
 

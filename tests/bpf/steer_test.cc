@@ -18,6 +18,7 @@
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
 #include "tests/bpf/steer_table.h"
+#include "tests/support/random_rules.h"
 
 namespace rota::test {
 namespace {
@@ -64,6 +65,22 @@ class SteeringProgram : public testing::Test {
     const int program = bpf_program__fd(object->progs.xsk_def_prog);
     if (bpf_prog_test_run_opts(program, &options) != 0 || after != frame) return -1;
     return static_cast<int>(options.retval);
+  }
+
+  void put_rules(const RuleSet& set) {
+    bpf_map_create_opts options{};
+    options.sz = sizeof(options);
+    options.map_flags = BPF_F_INNER_MAP;
+    auto count = static_cast<uint32_t>(set.cells.size());
+    const int cells = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rule_cells", sizeof(uint32_t),
+                                     sizeof(rota_cell), count, &options);
+    ASSERT_GE(cells, 0);
+    std::vector<uint32_t> indices(count);
+    std::iota(indices.begin(), indices.end(), 0u);
+    ASSERT_EQ(bpf_map_update_batch(cells, indices.data(), set.cells.data(), &count, nullptr), 0);
+    const uint32_t only = 0;
+    ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(object->maps.rules), &only, &cells, 0), 0);
+    close(cells);
   }
 
   using Counters = std::array<uint64_t, ROTA_STEER_COUNTERS>;
@@ -167,6 +184,80 @@ TEST_F(SteeringProgram, AgreesWithCoreOnPacketsWithRandomBytesChanged) {
     }
   EXPECT_GT(judged, 10000);
   EXPECT_GT(served, 2000);
+}
+
+// What the frame of these facts is, whose traits follow from it.
+Bytes frame_of(rota_facts& facts, std::mt19937_64& random) {
+  const auto text = [&](const rota_address& at) {
+    Address address;
+    store(&address.bytes[0], __builtin_bswap64(at.high));
+    store(&address.bytes[8], __builtin_bswap64(at.low));
+    return text_of(address);
+  };
+  Frame made = frame();
+  const std::string from = text(facts.source), to = text(facts.destination);
+  facts.is_ipv6 ? made.ipv6(from, to) : made.ipv4(from, to);
+  const bool is_fragment = below(random, 6) == 0;
+  facts.interface = kHere;
+  facts.traits = is_fragment ? ROTA_TRAIT_FRAGMENT : 0;
+  const auto port = kRulePorts[below(random, 4)];
+  const auto source_port = static_cast<uint16_t>(below(random, 2) ? port : below(random, 65536));
+  const auto flags = static_cast<uint8_t>(below(random, 32));
+  if (facts.protocol == 6)
+    made.tcp(source_port, port, flags);
+  else if (facts.protocol == 17)
+    made.udp(source_port, port);
+  else
+    made.icmp(facts.is_ipv6 ? 128 : 8, 0, Bytes(4, 0));
+  if (facts.protocol == 1 && facts.is_ipv6) facts.protocol = 58;
+  const bool has_ports = (facts.protocol == 6 || facts.protocol == 17) && !is_fragment;
+  facts.source_port = has_ports ? source_port : 0;
+  facts.destination_port = has_ports ? port : 0;
+  if (has_ports) facts.traits |= ROTA_TRAIT_PORTS;
+  if (has_ports && facts.protocol == 6) {
+    const bool syn = flags & 2, ack = flags & 16, rst = flags & 4, fin = flags & 1;
+    if (syn && !ack && !rst) facts.traits |= ROTA_TRAIT_OPENING;
+    const bool honest = (syn && !fin && !rst) || (rst && !syn && !fin) || (ack && !syn && !rst);
+    if (!honest) facts.traits |= ROTA_TRAIT_BOGUS_FLAGS;
+  }
+  if (from == to && facts.source_port == facts.destination_port) facts.traits |= ROTA_TRAIT_LAND;
+  made.payload(below(random, 100));
+  if (is_fragment) facts.is_ipv6 ? made.extension(44, 0x0101) : made.fragment(0x2010);
+  facts.bytes = static_cast<uint32_t>(made.ip_bytes().size());
+  return made.bytes();
+}
+
+TEST_F(SteeringProgram, RefusesWhatTheRulesSay) {
+  auto random = random_source();
+  Counters expected = counters();
+  uint64_t packets = 0, refused = 0;
+  for (int round = 0; round < 100; ++round) {
+    auto rules = random_rules(random);
+    std::erase_if(rules, [](const FirewallRule& rule) {  // the program reads the kernel's clock
+      return (rule.rule.action & ~ROTA_RULE_DRY_RUN) > ROTA_RULE_DENY;
+    });
+    for (uint32_t i = 0; i < rules.size(); ++i) rules[i].rule.counter = i;
+    const auto set = compile_rules(rules, 1);
+    if (!set) continue;
+    ASSERT_NO_FATAL_FAILURE(put_rules(*set));
+    PlainFirewall plain(rules);
+    for (int i = 0; i < 200; ++i, ++packets) {
+      rota_facts facts = random_facts(random, rules);
+      const bool to_ipv4 = facts.destination.high == 0 && facts.destination.low >> 32 == 0xffff;
+      if (to_ipv4 == (facts.is_ipv6 != 0) || below(random, 16) == 0)
+        facts.destination = facts.source;
+      const Bytes bytes = frame_of(facts, random);
+      const bool passes = plain.judge(facts, 0).passes;
+      refused += !passes;
+      expected[ROTA_STEER_COUNTER_REFUSED] += !passes;
+      expected[ROTA_STEER_COUNTER_KERNEL] += passes;
+      ASSERT_EQ(run(bytes), passes ? XDP_PASS : XDP_DROP) << testing::PrintToString(bytes);
+    }
+  }
+  EXPECT_EQ(counters(), expected);
+  std::printf("%llu frames, %llu refused\n", static_cast<unsigned long long>(packets),
+              static_cast<unsigned long long>(refused));
+  EXPECT_GT(refused, packets / 20);
 }
 
 }  // namespace

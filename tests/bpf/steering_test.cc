@@ -26,6 +26,7 @@
 #include <thread>
 #include <unistd.h>
 
+#include "controlplane/compile/rule_set.h"
 #include "controlplane/steering/kernel.h"
 #include "tests/support/own_namespaces.h"
 #include "tests/support/packet_builder.h"
@@ -170,7 +171,8 @@ TEST_F(Loader, AttachesInDriverModeAndPins) {
   EXPECT_EQ(attachment.warning, "");
   EXPECT_NE(attachment.program_id, 0u);
   EXPECT_EQ(attachment.program_id, program_on_port());
-  for (const char* name : {"endpoints", "counters", "abi", "wan/link", "wan/xsks_map"})
+  for (const char* name :
+       {"endpoints", "counters", "abi", "rules", "buckets", "hits", "wan/link", "wan/xsks_map"})
     EXPECT_TRUE(std::filesystem::exists(pin(name))) << name;
   EXPECT_EQ(steering.ports(), std::vector<std::string>{"wan"});
 }
@@ -237,6 +239,40 @@ TEST_F(Loader, WhatIsPinnedOutlivesAKilledProcessAndIsAdopted) {
   ASSERT_TRUE(sender.send(query()));
   EXPECT_TRUE(comes_true([&] { return steering.counters()->kernel > kernel; }));
   EXPECT_EQ(steering.counters()->unserved, 1u);
+}
+
+TEST_F(Loader, RulesRefuseBeforeAllElseAndOutliveTheProcess) {
+  FirewallRule rule{.rank = RuleRank::deny, .source = {}, .rule = {}};
+  rule.rule.action = ROTA_RULE_DENY;
+  rule.rule.port_last = UINT16_MAX;
+  rule.rule.counter = 3;
+  rule.source = {.address = address("198.51.100.0"), .length = 24};
+  const auto set = compile_rules({&rule, 1}, 1);
+  ASSERT_TRUE(set.ok());
+  Sender sender;
+  {
+    Steering steering = open();
+    ASSERT_TRUE(steering.set_endpoints(one_service()).ok());
+    attach(steering);
+    ASSERT_TRUE(sender.send(query()));
+    EXPECT_TRUE(comes_true([&] { return steering.counters()->unserved == 1; }));
+    ASSERT_TRUE(steering.set_rules(set->cells).ok());
+    ASSERT_TRUE(sender.send(query()));
+    EXPECT_TRUE(comes_true([&] { return steering.counters()->refused == 1; }));
+  }
+  ASSERT_TRUE(sender.send(query()));
+  Steering steering = open();
+  EXPECT_TRUE(comes_true([&] { return steering.counters()->refused == 2; }));
+  EXPECT_EQ(attach(steering).how, How::kept);
+  EXPECT_EQ(steering.counters()->unserved, 1u);
+  const auto hits = steering.rule_hits(4);
+  ASSERT_TRUE(hits.ok());
+  EXPECT_EQ((*hits)[3].packets, 2u);
+  EXPECT_EQ((*hits)[3].bytes, 2u * (20 + 8));
+  ASSERT_TRUE(steering.set_rules({}).ok());
+  ASSERT_TRUE(steering.set_rules({}).ok());
+  ASSERT_TRUE(sender.send(query()));
+  EXPECT_TRUE(comes_true([&] { return steering.counters()->unserved == 2; }));
 }
 
 TEST_F(Loader, ReplacesAnotherProgramOnItsPinnedLinkAndKeepsTheSockets) {

@@ -13,10 +13,6 @@
 
 char LICENSE[] SEC("license") = "Apache-2.0";
 
-struct bucket_row {
-  struct rota_bucket of[ROTA_BUCKET_ROW];
-};
-
 struct rule_cells {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_INNER_MAP);
@@ -37,7 +33,7 @@ struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
   __type(key, __u32);
-  __type(value, struct bucket_row);
+  __type(value, struct rota_buckets);
   __uint(max_entries, 1 << 14);
 } buckets SEC(".maps");
 
@@ -58,7 +54,7 @@ static inline const struct rota_cell* rota_rules_cell(void* tables, rota_u32 ind
 
 static inline struct rota_bucket* rota_bucket_row(void* tables, rota_u32 hash) {
   const __u32 place = hash % (1 << 14);
-  struct bucket_row* row = bpf_map_lookup_elem(&buckets, &place);
+  struct rota_buckets* row = bpf_map_lookup_elem(&buckets, &place);
   return row ? row->of : 0;
 }
 

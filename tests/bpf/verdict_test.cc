@@ -46,12 +46,9 @@ class VerdictProgram : public testing::Test {
   }
   void forget() {
     const size_t rows = 1 << 14;
-    struct Row {
-      rota_bucket of[ROTA_BUCKET_ROW];
-    };
     std::vector<uint32_t> keys(rows);
     std::iota(keys.begin(), keys.end(), 0u);
-    const std::vector<Row> empty(rows);
+    const std::vector<rota_buckets> empty(rows);
     uint32_t count = rows;
     ASSERT_EQ(bpf_map_update_batch(bpf_map__fd(object->maps.buckets), keys.data(), empty.data(),
                                    &count, nullptr),
