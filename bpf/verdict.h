@@ -49,7 +49,7 @@ ROTA_INLINE void rota_note_land(struct rota_facts* packet) {
 }
 
 /* The borrow of a - b - c. Comparisons without branches: the kernel's verifier follows each way of
- * a branch, and a search has too many. */
+ * a branch, and a cell has too many. */
 ROTA_INLINE rota_u64 rota_borrow(rota_u64 a, rota_u64 b, rota_u64 c) {
   rota_u64 bits = (~a & b) | (~(a ^ b) & (a - b - c));
 #ifdef __BPF__
@@ -79,25 +79,40 @@ ROTA_INLINE rota_u32 rota_at_most(rota_u32 value, rota_u32 limit) {
   return value < limit ? value : limit;
 }
 
-/* The range of an address. Only an address of all ones finds the rest of a cell, behind the last
- * key. */
-ROTA_INLINE rota_u32 rota_range_of(void* tables, const struct rota_tree* tree,
-                                   const struct rota_facts* packet) {
-  rota_u32 place = 0;
-  for (rota_u32 i = 0; i < ROTA_LEVELS6; ++i) {
-    if (i >= tree->levels) break;
-    const struct rota_cell* levels = rota_rules_cell(tables, tree->levels_at + i / 8);
-    if (!levels) return 0;
-    const struct rota_tree_level* level = &levels->levels[i % 8];
-    const rota_u32 within = rota_at_most(place, level->cells - 1);
-    const struct rota_cell* cell = rota_rules_cell(tables, level->first + within);
-    if (!cell) return 0;
-    if (packet->is_ipv6)
-      place = within * 4 + rota_keys_before6(cell, &packet->source) - 1;
-    else
-      place = within * 16 + rota_keys_before4(cell, packet->source.low) - 1;
-  }
-  return rota_at_most(place, tree->ranges - 1);
+/* Calls step(i, context) for i from 0 on, `count` times or until it returns 1. In the kernel by a
+ * helper: its verifier looks at the step once, not at each way through all of them. */
+#ifdef __BPF__
+#define ROTA_REPEAT(count, step, context) bpf_loop(count, step, context, 0)
+#define ROTA_AS(type, pointer) (pointer)
+#else
+#define ROTA_REPEAT(count, step, context) \
+  for (rota_u32 repeat = 0; repeat < (count) && step(repeat, context) == 0; ++repeat)
+#define ROTA_AS(type, pointer) static_cast<type*>(pointer)
+#endif
+
+struct rota_search {
+  void* tables;
+  const struct rota_tree* tree;
+  const struct rota_facts* packet;
+  rota_u32 place; /* cell of the level; at last, the range */
+};
+
+/* From a level of the tree to the next. Only an address of all ones finds the rest of a cell,
+ * behind the last key. */
+static int rota_descend(rota_u32 i, void* context) {
+  struct rota_search* search = ROTA_AS(struct rota_search, context);
+  const struct rota_cell* levels = rota_rules_cell(search->tables, search->tree->levels_at + i / 8);
+  if (!levels) return 1;
+  const struct rota_tree_level* level = &levels->levels[i % 8];
+  const rota_u32 within = rota_at_most(search->place, level->cells - 1);
+  const struct rota_cell* cell = rota_rules_cell(search->tables, level->first + within);
+  if (!cell) return 1;
+  const struct rota_facts* packet = search->packet;
+  if (packet->is_ipv6)
+    search->place = within * 4 + rota_keys_before6(cell, &packet->source) - 1;
+  else
+    search->place = within * 16 + rota_keys_before4(cell, packet->source.low) - 1;
+  return 0;
 }
 
 ROTA_INLINE rota_u32 rota_word(void* tables, rota_u32 first_cell, rota_u32 word) {
@@ -168,6 +183,36 @@ ROTA_INLINE int rota_exceeds(void* tables, const struct rota_rule* rule,
   return 0; /* others were faster each time, and paid */
 }
 
+struct rota_walk {
+  void* tables;
+  const struct rota_facts* packet;
+  const struct rota_rules_head* head;
+  rota_u64 now_ns;
+  rota_u32 list;
+  rota_u32 decided;
+  int passes;
+};
+
+/* Asks one rule of the list. 1: it decides. */
+static int rota_ask(rota_u32 i, void* context) {
+  struct rota_walk* walk = ROTA_AS(struct rota_walk, context);
+  const struct rota_rules_head* head = walk->head;
+  const rota_u32 number = rota_word(walk->tables, head->words_at, walk->list + 1 + i);
+  const struct rota_cell* cell = rota_rules_cell(walk->tables, head->rules_at + number);
+  if (!cell) return 1;
+  const struct rota_rule* rule = &cell->rule;
+  if (!rota_rule_matches(rule, walk->packet)) return 0;
+  const int action = rule->action & ~ROTA_RULE_DRY_RUN;
+  const int is_limit = action == ROTA_RULE_LIMIT_PACKETS || action == ROTA_RULE_LIMIT_BYTES;
+  if (is_limit && !rota_exceeds(walk->tables, rule, walk->packet, head->seed, walk->now_ns))
+    return 0;
+  rota_rule_hit(walk->tables, rule, walk->packet);
+  if (rule->action & ROTA_RULE_DRY_RUN) return 0;
+  walk->decided = number;
+  walk->passes = action == ROTA_RULE_ALLOW;
+  return 1;
+}
+
 /* May the packet pass? Stores the number of the rule that decided, or ROTA_NO_RULE. REQUIRES: the
  * rule set is whole (compile/rule_set.h). */
 ROTA_INLINE int rota_may_pass(void* tables, const struct rota_facts* packet, rota_u64 now_ns,
@@ -177,25 +222,15 @@ ROTA_INLINE int rota_may_pass(void* tables, const struct rota_facts* packet, rot
   if (!first) return 1;
   const struct rota_rules_head* head = &first->head;
   const struct rota_tree* tree = packet->is_ipv6 ? &head->ipv6 : &head->ipv4;
-  const rota_u32 range = rota_range_of(tables, tree, packet);
-  const rota_u32 list = rota_word(tables, tree->lists_at, range);
-  const rota_u32 count = rota_word(tables, head->words_at, list);
-  for (rota_u32 i = 0; i < ROTA_RULE_LIST_MAX; ++i) {
-    if (i >= count) break;
-    const rota_u32 number = rota_word(tables, head->words_at, list + 1 + i);
-    const struct rota_cell* cell = rota_rules_cell(tables, head->rules_at + number);
-    if (!cell) break;
-    const struct rota_rule* rule = &cell->rule;
-    if (!rota_rule_matches(rule, packet)) continue;
-    const int action = rule->action & ~ROTA_RULE_DRY_RUN;
-    const int is_limit = action == ROTA_RULE_LIMIT_PACKETS || action == ROTA_RULE_LIMIT_BYTES;
-    if (is_limit && !rota_exceeds(tables, rule, packet, head->seed, now_ns)) continue;
-    rota_rule_hit(tables, rule, packet);
-    if (rule->action & ROTA_RULE_DRY_RUN) continue;
-    *decided = number;
-    return action == ROTA_RULE_ALLOW;
-  }
-  return 1;
+  struct rota_search search = {tables, tree, packet, 0};
+  ROTA_REPEAT(rota_at_most(tree->levels, ROTA_LEVELS6), rota_descend, &search);
+  const rota_u32 range = rota_at_most(search.place, tree->ranges - 1);
+  struct rota_walk walk = {tables, packet, head, now_ns, 0, ROTA_NO_RULE, 1};
+  walk.list = rota_word(tables, tree->lists_at, range);
+  const rota_u32 count = rota_word(tables, head->words_at, walk.list);
+  ROTA_REPEAT(rota_at_most(count, ROTA_RULE_LIST_MAX), rota_ask, &walk);
+  *decided = walk.decided;
+  return walk.passes;
 }
 
 #endif
