@@ -23,7 +23,7 @@
 #include <linux/ipv6.h>
 
 #include "bpf/abi.h"
-#include "bpf/rules.h"
+#include "bpf/rule_maps.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -56,59 +56,6 @@ struct {
   __uint(value_size, sizeof(__u32));
   __uint(max_entries, ROTA_STEER_QUEUES);
 } xsks_map SEC(".maps");
-
-/* The firewall. One slot: a whole set of rules takes the place of another in one step; empty, all
- * may pass. */
-struct rule_cells {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_INNER_MAP);
-  __uint(key_size, sizeof(__u32));
-  __uint(value_size, sizeof(struct rota_cell));
-  __uint(max_entries, 1);
-};
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-  __uint(key_size, sizeof(__u32));
-  __uint(value_size, sizeof(__u32));
-  __uint(max_entries, 1);
-  __array(values, struct rule_cells);
-} rules SEC(".maps");
-
-/* Of limits; all programs of the host use the same. */
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __type(key, __u32);
-  __type(value, struct rota_buckets);
-  __uint(max_entries, ROTA_BUCKET_ROWS);
-} buckets SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __type(key, __u32);
-  __type(value, struct rota_rule_hits);
-  __uint(max_entries, ROTA_RULE_COUNTERS);
-} hits SEC(".maps");
-
-static inline const struct rota_cell* rota_rules_cell(void* tables, rota_u32 index) {
-  return bpf_map_lookup_elem(tables, &index);
-}
-
-static inline struct rota_bucket* rota_bucket_row(void* tables, rota_u32 hash) {
-  const __u32 place = hash % ROTA_BUCKET_ROWS;
-  struct rota_buckets* row = bpf_map_lookup_elem(&buckets, &place);
-  return row ? row->of : 0;
-}
-
-static inline void rota_rule_hit(void* tables, const struct rota_rule* rule,
-                                 const struct rota_facts* packet) {
-  const __u32 counter = rule->counter;
-  struct rota_rule_hits* counted = bpf_map_lookup_elem(&hits, &counter);
-  if (!counted) return;
-  ++counted->packets;
-  counted->bytes += packet->bytes;
-}
-
-#include "bpf/verdict.h"
 
 static inline int rota_steer_lookup(void* tables, const struct rota_steer_key* wanted,
                                     rota_u32* interface) {

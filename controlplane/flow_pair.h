@@ -102,8 +102,8 @@ class FlowPair final : public PeerParty {
   bool has_taken_over_ = false;  // in this role, with this flow memory
   bool could_serve_ = false;
   bool held_once_ = false;
-  Clock::time_point alone_since_ =
-      Clock::now();  // the last moment that was not alone, or the start
+  // The last moment that was not alone, or the start.
+  Clock::time_point alone_since_ = Clock::now();
   std::optional<Clock::time_point> lag_since_;
 };
 

@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 #include <linux/if_link.h>
 #include <map>
-#include <numeric>
 #include <optional>
 #include <steer_bpf.skel.h>
 #include <sys/stat.h>
@@ -20,6 +19,7 @@
 
 #include "controlplane/steering/endpoint_map.h"
 #include "controlplane/steering/kernel.h"
+#include "controlplane/steering/rule_maps.h"
 #include "dataplane/host/port_name.h"
 
 namespace rota {
@@ -358,47 +358,11 @@ Result<Done> Steering::set_endpoints(std::span<const rota_endpoint_entry> entrie
 }
 
 Result<Done> Steering::set_rules(std::span<const rota_cell> cells) {
-  const auto failed = [](const char* what) {
-    return failure(ErrorCode::internal,
-                   fmt::format("firewall: cannot {}: {}", what, kernel::why(errno)));
-  };
-  const int rules = bpf_map__fd(state_->shared->maps.rules);
-  const uint32_t only = 0;
-  if (cells.empty()) {
-    if (bpf_map_delete_elem(rules, &only) != 0 && errno != ENOENT)
-      return failed("take the rules away");
-    return Done{};
-  }
-  bpf_map_create_opts options{};
-  options.sz = sizeof(options);
-  options.map_flags = BPF_F_INNER_MAP;
-  auto count = static_cast<uint32_t>(cells.size());
-  const Descriptor set(bpf_map_create(BPF_MAP_TYPE_ARRAY, "rule_cells", sizeof(uint32_t),
-                                      sizeof(rota_cell), count, &options));
-  if (!set) return failed("make a map for the rules");
-  std::vector<uint32_t> indices(cells.size());
-  std::iota(indices.begin(), indices.end(), 0u);
-  if (bpf_map_update_batch(set.get(), indices.data(), cells.data(), &count, nullptr) != 0)
-    return failed("fill the map of the rules");
-  const int fd = set.get();
-  if (bpf_map_update_elem(rules, &only, &fd, BPF_ANY) != 0) return failed("put the rules in force");
-  return Done{};
+  return put_rules(bpf_map__fd(state_->shared->maps.rules), cells);
 }
 
 Result<std::vector<rota_rule_hits>> Steering::rule_hits(uint32_t count) const {
-  const int fd = bpf_map__fd(state_->shared->maps.hits);
-  const int cpus = libbpf_num_possible_cpus();
-  std::vector<rota_rule_hits> per_cpu(static_cast<size_t>(std::max(cpus, 1)));
-  std::vector<rota_rule_hits> all(count);
-  for (uint32_t counter = 0; counter < count; ++counter) {
-    if (cpus < 0 || bpf_map_lookup_elem(fd, &counter, per_cpu.data()) != 0)
-      return failure(ErrorCode::internal, "firewall: cannot read the hits map");
-    for (const rota_rule_hits& hits : per_cpu) {
-      all[counter].packets += hits.packets;
-      all[counter].bytes += hits.bytes;
-    }
-  }
-  return all;
+  return read_hits(bpf_map__fd(state_->shared->maps.hits), count);
 }
 
 Result<SteeringCounters> Steering::counters() const {

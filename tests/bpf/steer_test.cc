@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "controlplane/steering/rule_maps.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
 #include "tests/bpf/steer_table.h"
@@ -65,22 +66,6 @@ class SteeringProgram : public testing::Test {
     const int program = bpf_program__fd(object->progs.xsk_def_prog);
     if (bpf_prog_test_run_opts(program, &options) != 0 || after != frame) return -1;
     return static_cast<int>(options.retval);
-  }
-
-  void put_rules(const RuleSet& set) {
-    bpf_map_create_opts options{};
-    options.sz = sizeof(options);
-    options.map_flags = BPF_F_INNER_MAP;
-    auto count = static_cast<uint32_t>(set.cells.size());
-    const int cells = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rule_cells", sizeof(uint32_t),
-                                     sizeof(rota_cell), count, &options);
-    ASSERT_GE(cells, 0);
-    std::vector<uint32_t> indices(count);
-    std::iota(indices.begin(), indices.end(), 0u);
-    ASSERT_EQ(bpf_map_update_batch(cells, indices.data(), set.cells.data(), &count, nullptr), 0);
-    const uint32_t only = 0;
-    ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(object->maps.rules), &only, &cells, 0), 0);
-    close(cells);
   }
 
   using Counters = std::array<uint64_t, ROTA_STEER_COUNTERS>;
@@ -239,7 +224,7 @@ TEST_F(SteeringProgram, RefusesWhatTheRulesSay) {
     for (uint32_t i = 0; i < rules.size(); ++i) rules[i].rule.counter = i;
     const auto set = compile_rules(rules, 1);
     if (!set) continue;
-    ASSERT_NO_FATAL_FAILURE(put_rules(*set));
+    ASSERT_TRUE(put_rules(bpf_map__fd(object->maps.rules), set->cells).ok());
     PlainFirewall plain(rules);
     for (int i = 0; i < 200; ++i, ++packets) {
       rota_facts facts = random_facts(random, rules);

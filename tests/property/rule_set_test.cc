@@ -5,7 +5,6 @@
 #include "controlplane/compile/rule_set.h"
 
 #include <arpa/inet.h>
-#include <array>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <string_view>
@@ -16,7 +15,7 @@ namespace {
 
 struct Tables {
   std::vector<rota_cell> cells;
-  std::vector<std::array<rota_bucket, ROTA_BUCKET_ROW>> buckets;
+  std::vector<rota_buckets> buckets;
   std::vector<uint64_t> hits;  // by counter
 };
 
@@ -28,7 +27,7 @@ static inline const rota_cell* rota_rules_cell(void* tables, rota_u32 index) {
 }
 static inline rota_bucket* rota_bucket_row(void* tables, rota_u32 hash) {
   auto& buckets = static_cast<Tables*>(tables)->buckets;
-  return buckets.empty() ? nullptr : buckets[hash % buckets.size()].data();
+  return buckets.empty() ? nullptr : buckets[hash % buckets.size()].of;
 }
 static inline void rota_rule_hit(void* tables, const rota_rule* rule, const rota_facts*) {
   ++static_cast<Tables*>(tables)->hits[rule->counter];

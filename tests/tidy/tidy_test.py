@@ -36,7 +36,8 @@ UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 MACHINE_PATH = re.compile(r"(?<![\w./}*-])/(home|root|srv|work|workspace)/[\w.-]+")
 LICENCES = {"bpf/": "GPL-2.0 OR BSD-2-Clause", "": "Apache-2.0"}
 
-NOT_ALONE = {"bpf/steer.h", "bpf/verdict.h"}  # their includer defines the lookups they call
+# Their includer defines the lookups they call, or is a BPF program.
+NOT_ALONE = {"bpf/rule_maps.h", "bpf/steer.h", "bpf/verdict.h"}
 
 CODE = (".h", ".cc", ".c")
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
