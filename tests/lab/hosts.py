@@ -220,10 +220,10 @@ class Client(Namespace):
                              *[word for source in sources for word in ("--from", source)])
         return Holding(self, program, report)
 
-    def dig(self, server, name="whoami.test", *options):
-        """Asks for a TXT record; returns its text."""
+    def dig(self, server, *options):
+        """Asks for the TXT record `whoami.test`, with options of dig; returns its text."""
         answer = self.run("dig", "+short", "+tries=1", "+time=3", f"@{server}", *options,
-                          name, "TXT").stdout
+                          "whoami.test", "TXT").stdout
         return answer.strip().strip('"')
 
     def forget_neighbours(self):
