@@ -11,12 +11,13 @@
 
 #define ROTA_RULES_MAGIC 0x656c7572 /* "rule" */
 
-#define ROTA_RULE_LIST_MAX 32 /* rules that one source can be under */
-#define ROTA_LEVELS4 6        /* of a tree of 16 keys a cell: 2^24 ranges */
-#define ROTA_LEVELS6 10       /* of a tree of 4 keys a cell: 2^20 ranges */
+#define ROTA_RULE_LIST_MAX 256 /* rules that one source can be under */
+#define ROTA_LEVELS4 6         /* of a tree of 16 keys a cell: 2^24 ranges */
+#define ROTA_LEVELS6 10        /* of a tree of 4 keys a cell: 2^20 ranges */
 #define ROTA_BUCKET_ROW 4
 #define ROTA_BUCKET_ROWS 65536 /* a power of two */
 #define ROTA_RULE_COUNTERS 16384
+#define ROTA_NO_RULE 0xffffffffu
 
 enum rota_rule_action {
   ROTA_RULE_ALLOW = 1,
@@ -75,7 +76,7 @@ struct rota_rules_head {
   rota_u32 magic;
   rota_u32 cells;
   rota_u64 seed;     /* of the buckets' hash: the same as long as buckets live */
-  rota_u32 rules_at; /* cell */
+  rota_u32 rules_at; /* cell; all from there on are rules */
   rota_u32 words_at; /* cell: lists; each a count, then so many rules, in order */
   struct rota_tree ipv4;
   struct rota_tree ipv6;

@@ -29,7 +29,6 @@
 
 #define ROTA_INLINE static inline __attribute__((always_inline))
 
-#define ROTA_NO_RULE 0xffffffffu
 #define ROTA_CHARGE_TRIES 4
 
 /* FIN, SYN, RST, ACK: RFC 9293 3.1. */
@@ -38,6 +37,12 @@ ROTA_INLINE rota_u32 rota_traits_of_flags(rota_u8 flags) {
   const int bogus = (!fin && !syn && !rst && !ack) || (syn && fin) || (syn && rst) ||
                     (fin && rst) || (fin && !ack);
   return (syn && !ack && !rst ? ROTA_TRAIT_OPENING : 0) | (bogus ? ROTA_TRAIT_BOGUS_FLAGS : 0);
+}
+
+/* Of an ICMPv6 message that is no fragment. It is to IPv6 what ARP is to IPv4, and judged as
+ * little: without it nobody is reached. It never comes from beyond the link (RFC 4861 6.1, 7.1). */
+ROTA_INLINE int rota_is_neighbour_discovery(rota_u8 type, rota_u8 hop_limit) {
+  return type >= 133 && type <= 137 && hop_limit == 255;
 }
 
 /* REQUIRES: addresses and ports are there. */
@@ -137,7 +142,8 @@ ROTA_INLINE rota_u64 rota_mixed(rota_u64 value) { /* the finalizer of MurmurHash
   return value ^ value >> 33;
 }
 
-/* What shares a rate under a limit: the first bits of the source. */
+/* What shares a rate under a limit: the first bits of the source. A rule that got the counter of
+ * another may find its buckets, but none that is further ahead than its own burst. */
 ROTA_INLINE rota_u64 rota_bucket_key(const struct rota_rule* rule, const struct rota_facts* packet,
                                      rota_u64 seed) {
   const rota_u32 length = rule->source_length;
@@ -149,7 +155,8 @@ ROTA_INLINE rota_u64 rota_bucket_key(const struct rota_rule* rule, const struct 
     high &= ~0ull << (64 - length);
   else if (length > 64 && length < 128)
     low &= ~0ull << (128 - length);
-  return rota_mixed(rota_mixed(rota_mixed(seed ^ rule->counter) ^ high) ^ low) | 1;
+  const rota_u64 whose = seed ^ rule->counter ^ rule->burst_ns << 16;
+  return rota_mixed(rota_mixed(rota_mixed(whose) ^ high) ^ low) | 1;
 }
 
 /* The key's bucket in its row; else one that is free, or the one that is the least ahead, whose
@@ -213,6 +220,28 @@ static int rota_ask(rota_u32 i, void* context) {
   return 1;
 }
 
+ROTA_INLINE const struct rota_tree* rota_tree_of(const struct rota_rules_head* head,
+                                                 const struct rota_facts* packet) {
+  return packet->is_ipv6 ? &head->ipv6 : &head->ipv4;
+}
+
+/* Where the list of the rules begins that concern the packet's source, in words; `search` has
+ * descended all levels. */
+ROTA_INLINE rota_u32 rota_list_found(const struct rota_search* search) {
+  const rota_u32 range = rota_at_most(search->place, search->tree->ranges - 1);
+  return rota_word(search->tables, search->tree->lists_at, range);
+}
+
+/* As rota_may_pass(), once the list is known. */
+ROTA_INLINE int rota_ask_list(void* tables, const struct rota_rules_head* head, rota_u32 list,
+                              const struct rota_facts* packet, rota_u64 now_ns, rota_u32* decided) {
+  struct rota_walk walk = {tables, packet, head, now_ns, list, ROTA_NO_RULE, 1};
+  const rota_u32 count = rota_word(tables, head->words_at, list);
+  ROTA_REPEAT(rota_at_most(count, ROTA_RULE_LIST_MAX), rota_ask, &walk);
+  *decided = walk.decided;
+  return walk.passes;
+}
+
 /* May the packet pass? Stores the number of the rule that decided, or ROTA_NO_RULE. REQUIRES: the
  * rule set is whole (compile/rule_set.h). */
 ROTA_INLINE int rota_may_pass(void* tables, const struct rota_facts* packet, rota_u64 now_ns,
@@ -221,16 +250,10 @@ ROTA_INLINE int rota_may_pass(void* tables, const struct rota_facts* packet, rot
   const struct rota_cell* first = rota_rules_cell(tables, 0);
   if (!first) return 1;
   const struct rota_rules_head* head = &first->head;
-  const struct rota_tree* tree = packet->is_ipv6 ? &head->ipv6 : &head->ipv4;
+  const struct rota_tree* tree = rota_tree_of(head, packet);
   struct rota_search search = {tables, tree, packet, 0};
   ROTA_REPEAT(rota_at_most(tree->levels, ROTA_LEVELS6), rota_descend, &search);
-  const rota_u32 range = rota_at_most(search.place, tree->ranges - 1);
-  struct rota_walk walk = {tables, packet, head, now_ns, 0, ROTA_NO_RULE, 1};
-  walk.list = rota_word(tables, tree->lists_at, range);
-  const rota_u32 count = rota_word(tables, head->words_at, walk.list);
-  ROTA_REPEAT(rota_at_most(count, ROTA_RULE_LIST_MAX), rota_ask, &walk);
-  *decided = walk.decided;
-  return walk.passes;
+  return rota_ask_list(tables, head, rota_list_found(&search), packet, now_ns, decided);
 }
 
 #endif

@@ -42,6 +42,8 @@ const char* name_of(BlobKind kind) {
       return "endpoints";
     case BlobKind::routes:
       return "routes";
+    case BlobKind::rules:
+      return "rules";
   }
   return "unknown";
 }
@@ -64,6 +66,8 @@ SnapshotCheck check_content(BlobKind kind, std::span<const std::byte> bytes,
       return check_endpoints(bytes, limits);
     case BlobKind::routes:
       return check_routes(bytes, limits);
+    case BlobKind::rules:
+      return check_rules(bytes);
     default:
       return {.what = "kind of blob", .expected = 0, .found = static_cast<uint32_t>(kind)};
   }
@@ -135,6 +139,16 @@ std::shared_ptr<const GenerationStore::Blob> GenerationStore::find(const Digest&
   return nullptr;
 }
 
+bool GenerationStore::add_rules(Held& held, const Digest& digest, std::string& refusal) const {
+  if (digest == Digest{}) return true;
+  auto blob = find(digest, BlobKind::rules, refusal);
+  if (blob == nullptr) return false;
+  const auto& rules = *reinterpret_cast<const SnapshotRules*>(blob->mapping.data());
+  held.generation.rules = array_of<rota_cell>(rules, rules.cells);
+  held.blobs.push_back(std::move(blob));
+  return true;
+}
+
 bool GenerationStore::add_service(Held& held, uint32_t id, const Digest& digest,
                                   std::string& refusal) const {
   if (digest == Digest{}) return true;
@@ -180,6 +194,7 @@ std::shared_ptr<GenerationStore::Held> GenerationStore::assemble(const Fd& fd,
       .endpoints = reinterpret_cast<const SnapshotEndpoints*>(endpoints->mapping.data()),
       .routes = reinterpret_cast<const SnapshotRoutes*>(routes->mapping.data()),
       .flushing = held->flushing};
+  if (!add_rules(*held, root.rules, refusal)) return nullptr;
   if (const auto result = check_generation(held->generation); !result.ok()) {
     refusal = describe("generation of", result);
     return nullptr;

@@ -61,6 +61,7 @@ class GenerationStore {
   std::shared_ptr<const Blob> find(const Digest& digest, BlobKind kind, std::string& refusal) const;
   std::shared_ptr<Held> assemble(const Fd& root, std::string& refusal) const;
   bool add_service(Held& held, uint32_t id, const Digest& digest, std::string& refusal) const;
+  bool add_rules(Held& held, const Digest& digest, std::string& refusal) const;
   void take_turns(Held& held);
 
   SnapshotLimits limits_;

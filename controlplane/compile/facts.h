@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "controlplane/compile/blob.h"
 #include "controlplane/model/compile_state.h"
 #include "controlplane/model/model.h"
 #include "dataplane/core/snapshot.h"
@@ -138,6 +139,7 @@ struct Facts {
            host_addresses.end();
   }
   HealthFacts health;
+  SharedBlob rules;                          // the firewall's; nullptr: none
   std::map<uint16_t, PeerTurns> peer_turns;  // by service; empty unless the peer draws the turns
 };
 

@@ -21,18 +21,23 @@ struct FirewallNames {
     Address vip;
     uint16_t port = 0;  // host order
     uint8_t protocol = 0;
+    friend bool operator==(const Service&, const Service&) = default;
   };
   std::function<std::optional<Service>(const std::string& name)> find_service;
   std::function<std::optional<uint32_t>(const std::string& name)> find_interface;
 };
 
-// Counters of the sanity rules; rule i counts in kFirstRuleCounter + i, however many it becomes. So
-// an edit shifts them: whoever keeps counts and buckets over an edit begins them anew.
+// Counters of the sanity rules. A rule's own is its id, and offenders count in theirs.
 inline constexpr uint32_t kBogusFlagsCounter = 0;
 inline constexpr uint32_t kLandCounter = 1;
-inline constexpr uint32_t kFirstRuleCounter = 2;
+inline constexpr uint32_t kUnroutableCounter = 2;
+inline constexpr uint32_t kPrivateCounter = 3;
 
 // Refused, with its line, is a rule that names what is not there.
-Result<std::vector<FirewallRule>> spell_out(const Firewall& firewall, const FirewallNames& names);
+Result<Done> check_names(const Firewall& firewall, const FirewallNames& names);
+
+// A rule that names what is not there (any more) matches nothing, and is left out. Rules are taken
+// as they are, expired or not. REQUIRES: each has its id.
+std::vector<FirewallRule> spell_out(const Firewall& firewall, const FirewallNames& names);
 
 }  // namespace rota

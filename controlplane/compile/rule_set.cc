@@ -235,4 +235,12 @@ Result<RuleSet> compile_rules(std::span<const FirewallRule> rules, uint64_t seed
   return set;
 }
 
+SharedBlob make_rules_blob(std::span<const rota_cell> cells) {
+  BlobBuilder<SnapshotRules> blob(BlobKind::rules,
+                                  sizeof(SnapshotRules) + cells.size_bytes() + kBlobAlignment);
+  const BlobArray array = blob.append(cells);
+  blob.head().cells = array;
+  return blob.finish();
+}
+
 }  // namespace rota

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bpf/rules.h"
+#include "controlplane/compile/blob.h"
 #include "controlplane/model/firewall.h"
 #include "controlplane/result.h"
 #include "dataplane/core/wire.h"
@@ -20,6 +21,7 @@ namespace rota {
 // Rules are evaluated in this order, and those of one rank as they are given.
 enum class RuleRank : uint8_t {
   sanity,    // what no honest packet looks like
+  first,     // what is denied whatever is allowed
   allow,     //
   deny,      //
   limit,     //
@@ -41,6 +43,9 @@ struct RuleSet {
 // ROTA_RULE_LIST_MAX rules concern one source. Cost: O(n log n), and memory of some 100 bytes a
 // rule.
 Result<RuleSet> compile_rules(std::span<const FirewallRule> rules, uint64_t seed);
+
+// For the dataplane.
+SharedBlob make_rules_blob(std::span<const rota_cell> cells);
 
 // An address as ranges and masks know it.
 rota_address order_of(const Address& address);

@@ -421,8 +421,10 @@ class Compilation {
   void compile_root() {
     CompileChanges& changes = result_.changes;
     changes.state.empty = changes.state.turns.empty() && changes.state.next_hops.empty();
+    const bool rules_changed = digest_of_rules(facts_.rules) != digest_of_rules(result_.rules);
+    result_.rules = facts_.rules;
     if (first_ || !changes.services.empty() || changes.endpoints || changes.routes ||
-        result_.root->as<SnapshotRoot>().fallback_key != model_.fallback_key()) {
+        rules_changed || result_.root->as<SnapshotRoot>().fallback_key != model_.fallback_key()) {
       const SharedBlob contents = build_root();
       const bool same = contents->digest == cache_.contents && cache_.generation != 0 &&
                         cache_.generation >= facts_.generation_in_force;
@@ -439,6 +441,10 @@ class Compilation {
     changes.state.contents = cache_.contents;
   }
 
+  static Digest digest_of_rules(const SharedBlob& rules) {
+    return rules == nullptr ? Digest{} : rules->digest;
+  }
+
   // What a generation refers to, without its number.
   SharedBlob build_root() const {
     const auto& services = result_.services;
@@ -450,6 +456,7 @@ class Compilation {
       blob.in<ServiceRef>(refs)[id].digest = service->blob->digest;
     blob.head().endpoints = result_.endpoints->digest;
     blob.head().routes = result_.routes->digest;
+    blob.head().rules = digest_of_rules(result_.rules);
     blob.head().services = refs;
     blob.head().fallback_key = model_.fallback_key();
     return blob.finish();

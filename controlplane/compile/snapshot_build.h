@@ -87,6 +87,7 @@ struct Compiled {
   SharedBlob root;
   SharedBlob endpoints;
   SharedBlob routes;
+  SharedBlob rules;                                                     // nullptr: no firewall
   std::map<uint16_t, std::shared_ptr<const CompiledService>> services;  // by id
   std::vector<WantedNeighbour> wanted_neighbours;
   CompileChanges changes;  // against the previous result; against nothing for the first

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <charconv>
+#include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -20,6 +22,7 @@ constexpr uint64_t kForMax_s = 366 * 86400;
 constexpr uint64_t kCountMax = 1'000'000'000'000;
 constexpr uint64_t kPacketBytesMax = 65535;  // a burst of bytes lets any packet pass
 constexpr uint64_t kBurstMax_s = 86400;
+constexpr size_t kRulesMax = 8192;  // leaves ids to be given out anew
 
 struct Suffix {
   std::string_view text;
@@ -41,6 +44,16 @@ uint64_t count_of(const Item& item, std::string_view text, const char* expected)
   const auto count = scaled(text, {{"", 1}, {"k", 1000}, {"M", 1'000'000}, {"G", 1'000'000'000}});
   if (!count || *count == 0) item.refuse(expected);
   return *count;
+}
+
+// The bits of the address behind the length, which is of its own family, become zero.
+Address truncated(Address address, uint8_t length) {
+  const size_t bits = length + (address.is_ipv4() ? 96u : 0u);
+  for (size_t byte = 0; byte < address.bytes.size(); ++byte) {
+    const size_t kept = bits > byte * 8 ? std::min<size_t>(bits - byte * 8, 8) : 0;
+    address.bytes[byte] = static_cast<uint8_t>(address.bytes[byte] & 0xff00 >> kept);
+  }
+  return address;
 }
 
 AddressPrefix prefix_of(const Item& item) {
@@ -66,9 +79,8 @@ AddressPrefix prefix_of(const Item& item) {
   if (!length || *length > most)
     item.refuse("a length from 0 to " + std::to_string(most) + " behind " + quote(address + "/"));
   prefix.length = static_cast<uint8_t>(*length);
-  for (uint64_t bit = *length + (128 - most); bit < 128; ++bit)
-    if (prefix.address.bytes[bit / 8] & 0x80 >> bit % 8)
-      item.refuse("no bits set behind the length");
+  if (truncated(prefix.address, prefix.length) != prefix.address)
+    item.refuse("no bits set behind the length");
   return prefix;
 }
 
@@ -124,24 +136,35 @@ void read_per(const Item& item, Limit& limit) {
   limit.per_ipv6 = static_cast<uint8_t>(item["ipv6"].number_or(limit.per_ipv6, 0, 128));
 }
 
+struct Rate {
+  uint64_t count;
+  uint32_t seconds;
+};
+
+Rate rate_of(const Item& item) {
+  constexpr const char* kExpected = "a rate above 0 such as 100/s, 10k/s or 30/m";
+  const std::string text = item.text();
+  const size_t slash = std::min(text.find('/'), text.size());
+  const std::string per = text.substr(slash);
+  if (per != "/s" && per != "/m") item.refuse(kExpected);
+  return {.count = count_of(item, text.substr(0, slash), kExpected),
+          .seconds = per == "/s" ? 1u : 60u};
+}
+
 Limit limit_of(const Item& item) {
   constexpr std::pair<const char*, LimitUnit> kUnits[] = {{"packets", LimitUnit::packets},
                                                           {"bytes", LimitUnit::bytes},
                                                           {"openings", LimitUnit::openings}};
-  constexpr const char* kExpected = "a rate above 0 such as 100/s, 10k/s or 30/m";
   Limit limit;
   int given = 0;
   for (const auto& [name, unit] : kUnits) {
-    const Item rate = item[name];
-    if (!rate.is_there()) continue;
+    const Item item_of_unit = item[name];
+    if (!item_of_unit.is_there()) continue;
     ++given;
-    const std::string text = rate.text();
-    const size_t slash = std::min(text.find('/'), text.size());
-    const std::string per = text.substr(slash);
-    if (per != "/s" && per != "/m") rate.refuse(kExpected);
+    const Rate rate = rate_of(item_of_unit);
     limit.unit = unit;
-    limit.seconds = per == "/s" ? 1 : 60;
-    limit.count = count_of(rate, text.substr(0, slash), kExpected);
+    limit.seconds = rate.seconds;
+    limit.count = rate.count;
   }
   if (given != 1) item.refuse_text("expected exactly one of packets, bytes, openings");
   const uint64_t least = limit.unit == LimitUnit::bytes ? kPacketBytesMax : 1;
@@ -163,8 +186,10 @@ uint8_t protocol_of(const Item& item) {
   return kNumbers[item.one_of({"tcp", "udp", "icmp", "icmpv6"})];
 }
 
+bool has_ports(const Rule& rule) { return rule.port_first != 0 || rule.port_last != UINT16_MAX; }
+
 void check_agreement(const Item& item, const Rule& rule) {
-  const bool ports = rule.port_first != 0 || rule.port_last != UINT16_MAX;
+  const bool ports = has_ports(rule);
   if (ports && rule.protocol != 0 && rule.protocol != 6 && rule.protocol != 17)
     item["ports"].refuse_text("expected only with protocol tcp or udp");
   if (!rule.service.empty() && (ports || rule.protocol != 0))
@@ -183,22 +208,43 @@ void check_agreement(const Item& item, const Rule& rule) {
       item["to"].refuse_text("expected the family of from: no packet has one of each");
 }
 
-Rule read_rule(const Item& item, RuleKind kind) {
-  if (kind == RuleKind::limit)
-    item.expect_keys({"from", "to", "protocol", "ports", "opening", "fragment", "interface",
-                      "packets", "bytes", "openings", "burst", "per", "dry_run", "for", "comment"});
-  else if (kind == RuleKind::standard)
-    item.expect_keys({"to", "protocol", "ports", "interface", "action", "dry_run", "comment"});
-  else
-    item.expect_keys({"from", "to", "protocol", "ports", "opening", "fragment", "interface",
-                      "dry_run", "for", "comment"});
+enum class Form { written, kept };
+
+void expect_rule_keys(const Item& item, RuleKind kind, Form form) {
+  std::vector<std::string_view> keys;
+  const auto add = [&](std::initializer_list<std::string_view> more) {
+    keys.insert(keys.end(), more);
+  };
+  if (kind != RuleKind::standard) add({"from"});
+  add({"to", "protocol", "ports", "interface", "dry_run", "comment"});
+  add(kind == RuleKind::standard
+          ? std::initializer_list<std::string_view>{"action"}
+          : std::initializer_list<std::string_view>{"opening", "fragment", "for"});
+  if (kind == RuleKind::deny) add({"first"});
+  if (kind == RuleKind::limit) add({"packets", "bytes", "openings", "burst", "per"});
+  if (form == Form::kept) add({"id", "expires"});
+  item.expect_keys(keys);
+}
+
+void read_kept(const Item& item, Rule& rule) {
+  rule.id = static_cast<uint32_t>(item["id"].number(kRuleIdFirst, kOffenderIdFirst - 1));
+  rule.expires_unix_s = item["expires"].number_or(0, 1, INT64_MAX);
+}
+
+// Terminals obey them.
+bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }
+
+Rule read_rule(const Item& item, RuleKind kind, Form form) {
+  expect_rule_keys(item, kind, form);
   item.expect_values();
   Rule rule{.kind = kind};
+  if (form == Form::kept) read_kept(item, rule);
   rule.line = item.line();
   rule.from = sources_of(item["from"]);
   read_destination(item["to"], rule);
   rule.protocol = protocol_of(item["protocol"]);
   read_ports(item["ports"], rule);
+  rule.first = item["first"].truth_or(false);
   rule.opening = item["opening"].truth_or(false);
   rule.fragment = item["fragment"].truth_or(false);
   if (item["interface"].is_there()) rule.interface = item["interface"].identifier(15);
@@ -207,36 +253,157 @@ Rule read_rule(const Item& item, RuleKind kind) {
   rule.dry_run = item["dry_run"].truth_or(false);
   rule.for_s = seconds_of(item["for"]);
   if (item["comment"].is_there()) rule.comment = item["comment"].text();
+  if (std::ranges::any_of(rule.comment, is_control))
+    item["comment"].refuse_text("expected no control characters");
   if (rule.comment.size() > kCommentMax)
     item["comment"].refuse_text("expected at most " + std::to_string(kCommentMax) + " bytes");
   check_agreement(item, rule);
   return rule;
 }
 
-Firewall read_all(const Item& top) {
-  top.expect_keys({"sanity", "allow", "deny", "limit", "default"});
-  Firewall firewall;
-  const Item sanity = top["sanity"];
-  if (sanity.is_there()) {
-    sanity.expect_keys({"bogus_flags", "land"});
-    firewall.drops_bogus_flags = sanity["bogus_flags"].truth_or(true);
-    firewall.drops_land = sanity["land"].truth_or(true);
+// Whether prefix `inner` lies in `outer`.
+bool contains(const AddressPrefix& outer, const AddressPrefix& inner) {
+  if (outer.address.is_ipv4() != inner.address.is_ipv4() || outer.length > inner.length)
+    return false;
+  return truncated(inner.address, outer.length) == outer.address;
+}
+
+// Whether what the rule says beside its sources holds for all that `inner` says it of.
+bool covers(const Rule& rule, const Rule& inner) {
+  const bool by_service = !inner.service.empty();
+  if (rule.dry_run || rule.for_s != 0) return false;
+  if (!rule.interface.empty() && rule.interface != inner.interface) return false;
+  if (!rule.service.empty() && rule.service != inner.service) return false;
+  if (rule.to && (!inner.to || !contains(*rule.to, *inner.to))) return false;
+  if (rule.protocol != 0 && (by_service || rule.protocol != inner.protocol)) return false;
+  if (has_ports(rule) &&
+      (by_service || rule.port_first > inner.port_first || rule.port_last < inner.port_last))
+    return false;
+  return (!rule.opening || inner.opening) && (!rule.fragment || inner.fragment);
+}
+
+// The sources of allow rules, to be asked what covers another.
+class AllowedSources {
+ public:
+  explicit AllowedSources(const Firewall& firewall) {
+    for (const Rule& rule : firewall.rules) {
+      if (rule.kind != RuleKind::allow) continue;
+      if (rule.from.empty()) any_.push_back(&rule);
+      for (const AddressPrefix& prefix : rule.from) {
+        by_prefix_[{prefix.address.bytes, prefix.length}].push_back(&rule);
+        lengths_.insert(prefix.length);
+      }
+    }
   }
-  constexpr std::pair<const char*, RuleKind> kKinds[] = {{"allow", RuleKind::allow},
-                                                         {"deny", RuleKind::deny},
-                                                         {"limit", RuleKind::limit},
-                                                         {"default", RuleKind::standard}};
-  for (const auto& [name, kind] : kKinds)
-    if (const Item rules = top[name]; rules.is_there())
+
+  // nullptr: none. Of all sources: nullptr.
+  const Rule* find_cover(const Rule& deny, const AddressPrefix* source) const {
+    for (const Rule* rule : any_)
+      if (covers(*rule, deny)) return rule;
+    if (source == nullptr) return nullptr;
+    for (const uint8_t length : lengths_) {
+      if (length > source->length) break;
+      const auto found = by_prefix_.find({truncated(source->address, length).bytes, length});
+      if (found == by_prefix_.end()) continue;
+      for (const Rule* rule : found->second)
+        if (covers(*rule, deny)) return rule;
+    }
+    return nullptr;
+  }
+
+ private:
+  std::vector<const Rule*> any_;
+  std::map<std::pair<decltype(Address::bytes), uint8_t>, std::vector<const Rule*>> by_prefix_;
+  std::set<uint8_t> lengths_;
+};
+
+void refuse_unreached(const Firewall& firewall) {
+  const AllowedSources allowed(firewall);
+  const auto refuse = [](const Rule& deny, const Rule& cover, const std::string& what) {
+    throw Refusal{deny.line,
+                  "deny: expected an order: " + what + " is allowed by line " +
+                      std::to_string(cover.line) +
+                      ", which is asked before; say first: true to deny it all the same"};
+  };
+  for (const Rule& rule : firewall.rules) {
+    if (rule.kind != RuleKind::deny || rule.first) continue;
+    if (rule.from.empty())
+      if (const Rule* cover = allowed.find_cover(rule, nullptr)) refuse(rule, *cover, "all of it");
+    for (const AddressPrefix& source : rule.from)
+      if (const Rule* cover = allowed.find_cover(rule, &source))
+        refuse(rule, *cover, format_prefix(source));
+  }
+}
+
+void read_sanity(const Item& item, Firewall& firewall) {
+  if (!item.is_there()) return;
+  item.expect_keys({"bogus_flags", "land", "unroutable", "public"});
+  firewall.drops_bogus_flags = item["bogus_flags"].truth_or(true);
+  firewall.drops_land = item["land"].truth_or(true);
+  firewall.drops_unroutable = item["unroutable"].truth_or(true);
+  if (const Item interfaces = item["public"]; interfaces.is_there())
+    for (const Item& each : interfaces.list("a list of interfaces such as [eth0]"))
+      firewall.public_interfaces.push_back(each.identifier(15));
+}
+
+void read_offenders(const Item& item, Firewall& firewall) {
+  if (!item.is_there()) return;
+  item.expect_keys({"beyond", "for", "at_most"});
+  Offenders& offenders = firewall.offenders.emplace();
+  const Rate beyond = rate_of(item["beyond"]);
+  offenders.beyond = std::max<uint64_t>(beyond.count / beyond.seconds, 1);
+  if (item["for"].is_there()) offenders.for_s = seconds_of(item["for"]);
+  offenders.at_most =
+      static_cast<uint32_t>(item["at_most"].number_or(offenders.at_most, 1, kOffendersMax));
+}
+
+constexpr std::pair<std::string_view, RuleKind> kLists[] = {{"allow", RuleKind::allow},
+                                                            {"deny", RuleKind::deny},
+                                                            {"limit", RuleKind::limit},
+                                                            {"default", RuleKind::standard}};
+
+Firewall read_all(const Item& top, Form form) {
+  std::vector<std::string_view> keys = {"sanity", "offenders"};
+  for (const auto& [name, kind] : kLists) keys.push_back(name);
+  if (form == Form::kept) keys.push_back("next_id");
+  top.expect_keys(keys);
+  Firewall firewall;
+  read_sanity(top["sanity"], firewall);
+  read_offenders(top["offenders"], firewall);
+  for (const auto& [name, kind] : kLists)
+    if (const Item rules = top[std::string(name)]; rules.is_there())
       for (const Item& each : rules.list("a list of rules"))
-        firewall.rules.push_back(read_rule(each, kind));
+        firewall.rules.push_back(read_rule(each, kind, form));
+  if (firewall.rules.size() > kRulesMax)
+    top.refuse_text("expected at most " + std::to_string(kRulesMax) + " rules, found " +
+                    std::to_string(firewall.rules.size()) +
+                    " (a rule may have any number of prefixes)");
+  if (form == Form::kept)
+    firewall.next_id =
+        static_cast<uint32_t>(top["next_id"].number(kRuleIdFirst, kOffenderIdFirst - 1));
+  refuse_unreached(firewall);
   return firewall;
 }
 
 }  // namespace
 
-std::variant<Firewall, std::string> read_rules_file(const std::string& path) {
-  return read_yaml_file<Firewall>(path, read_all);
+std::variant<Firewall, std::string> read_rules(const std::string& name, const std::string& text) {
+  return read_yaml_text<Firewall>(name, text,
+                                  [](const Item& top) { return read_all(top, Form::written); });
+}
+
+Result<Firewall> read_kept_rules(const std::string& text) {
+  auto read = read_yaml_text<Firewall>("firewall", text,
+                                       [](const Item& top) { return read_all(top, Form::kept); });
+  if (auto* refusal = std::get_if<std::string>(&read))
+    return Error{ErrorCode::failed_precondition, std::move(*refusal)};
+  return std::get<Firewall>(std::move(read));
+}
+
+std::string_view list_of(RuleKind kind) {
+  for (const auto& [name, of] : kLists)
+    if (of == kind) return name;
+  return "";
 }
 
 }  // namespace rota

@@ -41,7 +41,9 @@ Result<Admin> parse_admin(std::string_view text) {
 uint16_t service_of(const Change& change) {
   return std::visit(
       [](const auto& made) -> uint16_t {
-        if constexpr (requires { made.service.id; })
+        if constexpr (requires { made.rules; })
+          return 0;
+        else if constexpr (requires { made.service.id; })
           return made.service.id;
         else if constexpr (requires { made.service; })
           return made.service;

@@ -102,8 +102,12 @@ struct DropBackend {
   uint32_t id;
 };
 
-using Change = std::variant<PutService, DropService, PutBackend, DropBackend>;
-uint16_t service_of(const Change& change);  // its id
+struct PutFirewall {
+  std::string rules;  // as firewall/rules_file.h keeps them; empty: no firewall
+};
+
+using Change = std::variant<PutService, DropService, PutBackend, DropBackend, PutFirewall>;
+uint16_t service_of(const Change& change);  // its id; 0: it is of none
 
 // A number that no other edit on any node has: 64 random bits, not 0.
 uint64_t draw_edit();
@@ -149,6 +153,8 @@ class Model {
   // Secret, the same on both nodes of a pair: decides the consistent fallback.
   const HashKey& fallback_key() const { return fallback_key_; }
   const Services& services() const { return services_; }  // by id
+  // The firewall's rules as they are kept; empty: no firewall. What they say is not the model's.
+  const std::string& firewall() const { return firewall_; }
   size_t backend_count() const { return backend_count_; }
 
   // nullptr when there is none.
@@ -175,6 +181,7 @@ class Model {
   // right in itself. Refuses what contradicts the rest or exceeds the limits.
   Result<Done> restore(Service service);
   void restore(const Retired& retired);
+  void restore(const PutFirewall& firewall) { make(firewall); }
   void restore(const EditMark& mark, uint32_t next_backend_id, const HashKey& fallback_key);
 
  private:
@@ -184,6 +191,7 @@ class Model {
   void make(const DropService& change);
   void make(const PutBackend& change);
   void make(const DropBackend& change);
+  void make(const PutFirewall& change) { firewall_ = change.rules; }
   bool rests(Retired::Kind kind, uint32_t id, uint64_t now_unix_s) const;
   void index(const Service& service, const Backend& backend);
   void unindex(const Service& service, const Backend& backend);
@@ -194,6 +202,7 @@ class Model {
   uint32_t next_backend_id_ = 1;
   size_t backend_count_ = 0;
   Services services_;
+  std::string firewall_;
   std::unordered_map<std::string, uint16_t> by_name_;
   std::map<EndpointProtocol, uint16_t> by_vip_;
   std::map<EndpointProtocol, uint16_t> by_dnat_backend_;
@@ -263,6 +272,9 @@ struct DeleteBackends {
 // What another node edited in the very same model: does it fit into this node's limits, and does it
 // contradict nothing?
 Result<Done> check_edit(const Model& model, const Edit& edit);
+
+// `what`: in the operator's words.
+Edit put_firewall(const Model& model, std::string rules, std::string what);
 
 Result<Edit> add_service(const Model& model, const AddService& wish, uint64_t now_unix_s);
 Result<Edit> set_service(const Model& model, const SetService& wish);

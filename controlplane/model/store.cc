@@ -96,6 +96,15 @@ ALTER TABLE services ADD COLUMN sync TEXT NOT NULL DEFAULT 'async';
 ALTER TABLE services ADD COLUMN slow_start_s INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backends ADD COLUMN flush_at_unix_s INTEGER NOT NULL DEFAULT 0;
 )",
+    // At most one row each.
+    R"(
+CREATE TABLE firewall (rules TEXT NOT NULL) STRICT;
+CREATE TABLE firewall_trial (
+  until_unix_s INTEGER NOT NULL,
+  rules TEXT NOT NULL,
+  rules_before TEXT NOT NULL
+) STRICT;
+)",
 };
 constexpr int64_t kSchemaVersion = std::size(kSchemaSteps);
 
@@ -442,6 +451,12 @@ void write(Database& database, const DropBackend& change) {
   Statement(database, "DELETE FROM backends WHERE id = ?").execute(change.id);
 }
 
+template <typename Database>
+void write(Database& database, const PutFirewall& change) {
+  database.run("DELETE FROM firewall");
+  Statement(database, "INSERT INTO firewall VALUES (?)").execute(change.rules);
+}
+
 // ---- Rows as values ----
 
 Service service_of(Statement& row) {
@@ -502,6 +517,8 @@ Model read_model(Database& database, const ModelLimits& limits) {
     model.restore(Retired{
         static_cast<Retired::Kind>(narrow<uint8_t>("kind", rows.integer(0), 1, 2)),
         narrow<uint32_t>("retired id", rows.integer(1)), static_cast<uint64_t>(rows.integer(2))});
+  for (Statement rows(database, "SELECT rules FROM firewall"); rows.step();)
+    model.restore(PutFirewall{rows.text(0)});
   model.restore(
       mark, narrow<uint32_t>("next backend id", word(get_meta(database, "next_backend_id"))),
       {{get_meta(database, "fallback_key_low"), get_meta(database, "fallback_key_high")}});
@@ -536,7 +553,8 @@ void write_retired(Database& database, const std::vector<Retired>& all) {
     retire.execute(static_cast<int64_t>(retired.kind), retired.id, word(retired.until_unix_s));
 }
 
-// Services, backends and what rests. What is known of the health of backends that stay is kept.
+// Services, backends, the firewall and what rests. What is known of the health of backends that
+// stay is kept.
 template <typename Database>
 void write_model(Database& database, const Model& model) {
   database.run(
@@ -547,6 +565,7 @@ void write_model(Database& database, const Model& model) {
     write(database, PutService{service});
     for (const Backend& backend : service.backends) write(database, PutBackend{id, backend});
   }
+  write(database, PutFirewall{model.firewall()});
   write_retired(database, model.retired());
   set_meta(database, "next_backend_id", model.next_backend_id());
   set_meta(database, "fallback_key_low", model.fallback_key().words[0]);
@@ -687,6 +706,28 @@ Result<Done> Store::save(const KeptEpoch& epoch) {
     database_->transaction([&] {
       set_meta(*database_, "epoch", epoch.number);
       set_meta(*database_, "epoch_lineage", epoch.lineage);
+    });
+    return Done{};
+  });
+}
+
+Result<KeptTrial> Store::load_trial() {
+  return database_->guarded([&] {
+    KeptTrial trial;
+    Statement rows(*database_, "SELECT until_unix_s, rules, rules_before FROM firewall_trial");
+    while (rows.step())
+      trial = {static_cast<uint64_t>(rows.integer(0)), rows.text(1), rows.text(2)};
+    return trial;
+  });
+}
+
+Result<Done> Store::save(const KeptTrial& trial) {
+  return database_->guarded([&] {
+    database_->transaction([&] {
+      database_->run("DELETE FROM firewall_trial");
+      if (trial.until_unix_s == 0) return;
+      Statement(*database_, "INSERT INTO firewall_trial VALUES (?, ?, ?)")
+          .execute(word(trial.until_unix_s), trial.rules, trial.rules_before);
     });
     return Done{};
   });

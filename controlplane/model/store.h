@@ -35,6 +35,14 @@ struct KeptEpoch {
   uint64_t lineage = 0;  // of the flow memory that it is of
 };
 
+// A change of the firewall that its operator has not confirmed: unless that happens in time, the
+// rules before it come back.
+struct KeptTrial {
+  uint64_t until_unix_s = 0;  // 0: there is none
+  std::string rules;          // on trial: where the model's are others, the trial is over
+  std::string rules_before;
+};
+
 struct AuditEntry {
   uint64_t unix_ms = 0;
   uint64_t revision = 0;
@@ -60,12 +68,14 @@ class Store {
   Result<std::vector<KeptHealth>> load_health();
 
   Result<KeptEpoch> load_epoch();
+  Result<KeptTrial> load_trial();
 
   // Durable when they return Done.
   Result<Done> commit(const Edit& edit, uint64_t now_unix_ms);
   Result<Done> save(const CompileStateChange& change);
   Result<Done> save(const std::vector<KeptHealth>& changed);
   Result<Done> save(const KeptEpoch& epoch);
+  Result<Done> save(const KeptTrial& trial);
 
   // The newest entries of the audit trail, newest first.
   Result<std::vector<AuditEntry>> audit(uint32_t limit);

@@ -144,6 +144,10 @@ void fill(const DropBackend& change, ChangeMessage& message) {
   message.set_drop_backend(change.id);
 }
 
+void fill(const PutFirewall& change, ChangeMessage& message) {
+  message.set_put_firewall(change.rules);
+}
+
 Change change_of(const ChangeMessage& message) {
   const auto service = [&] { return narrow<uint16_t>("service id", message.service(), 1); };
   switch (message.made_case()) {
@@ -155,6 +159,8 @@ Change change_of(const ChangeMessage& message) {
       return PutBackend{service(), backend_of(message.put_backend())};
     case ChangeMessage::kDropBackend:
       return DropBackend{service(), message.drop_backend()};
+    case ChangeMessage::kPutFirewall:
+      return PutFirewall{message.put_firewall()};
     case ChangeMessage::MADE_NOT_SET:
       break;
   }
@@ -212,6 +218,7 @@ peer::DesiredState message_of(const Model& model, const EditMark& base,
     fill(service, one);
     for (const Backend& backend : service.backends) fill(backend, *one.add_backends());
   }
+  message.set_firewall(model.firewall());
   fill_retired(model.retired(), message);
   message.set_next_backend_id(model.next_backend_id());
   message.set_fallback_key_low(model.fallback_key().words[0]);
@@ -230,6 +237,7 @@ Result<Model> model_of(const peer::DesiredState& message) {
         service.backends.push_back(backend_of(backend));
       good(model.restore(std::move(service)));
     }
+    model.restore(PutFirewall{message.firewall()});
     for (const Retired& retired : retired_of(message)) model.restore(retired);
     model.restore(mark_of(message.mark()), message.next_backend_id(),
                   {{message.fallback_key_low(), message.fallback_key_high()}});

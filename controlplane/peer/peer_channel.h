@@ -24,7 +24,7 @@
 namespace rota {
 
 // Raised when a rotad could misunderstand what another says.
-inline constexpr uint32_t kPeerProtocol = 1;
+inline constexpr uint32_t kPeerProtocol = 2;
 
 class PeerChannel {
  public:

@@ -8,6 +8,7 @@
 
 #include <span>
 
+#include "bpf/rules.h"
 #include "dataplane/core/snapshot.h"
 
 namespace rota {
@@ -74,13 +75,19 @@ class EndpointTable {
   uint32_t mask_;
 };
 
+// Those of a rule set's cells that are rules, by number. REQUIRES: it passed check_rules().
+inline std::span<const rota_cell> rules_in(std::span<const rota_cell> cells) {
+  return cells.subspan(cells[0].head.rules_at);
+}
+
 struct Generation {
   const SnapshotRoot* root = nullptr;
   std::span<const ServiceView> services;      // by service id
   std::span<const ServiceTimeouts> timeouts;  // by service id: those of services, for the sweep
   const SnapshotEndpoints* endpoints = nullptr;
   const SnapshotRoutes* routes = nullptr;
-  bool flushing = false;  // a backend of some service is in that state
+  std::span<const rota_cell> rules;  // of the firewall; empty: all may pass
+  bool flushing = false;             // a backend of some service is in that state
 
   const Endpoint* find_endpoint(const EndpointKey& key) const {
     return EndpointTable(*endpoints).find(words_of(key));

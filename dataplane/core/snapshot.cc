@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "bpf/rules.h"
 #include "dataplane/core/generation.h"
 
 namespace rota {
@@ -143,6 +144,108 @@ SnapshotCheck check_endpoint(const Endpoint& place, const SnapshotService& servi
   return kAccepted;
 }
 
+using Cells = std::span<const rota_cell>;
+
+bool holds(Cells cells, uint64_t first, uint64_t count) { return first + count <= cells.size(); }
+
+uint32_t word_of(Cells cells, uint32_t first, uint64_t word) {
+  return cells[first + word / 16].words[word % 16];
+}
+
+SnapshotCheck check_rule(const rota_rule& rule, size_t number) {
+  const uint32_t action = rule.action & ~uint32_t{ROTA_RULE_DRY_RUN};
+  if (action < ROTA_RULE_ALLOW || action > ROTA_RULE_LIMIT_BYTES)
+    return refuse("action of a rule", ROTA_RULE_LIMIT_BYTES, action, number);
+  if (rule.counter >= ROTA_RULE_COUNTERS)
+    return refuse("counter of a rule", ROTA_RULE_COUNTERS, rule.counter, number);
+  return kAccepted;
+}
+
+// A list of rules at a word, which belongs to a range.
+SnapshotCheck check_list(Cells cells, const rota_rules_head& head, uint32_t list, size_t range) {
+  const uint64_t room = (cells.size() - head.words_at) * 16;
+  if (list >= room) return refuse("list of rules", room, list, range);
+  const uint32_t count = word_of(cells, head.words_at, list);
+  if (count > ROTA_RULE_LIST_MAX)
+    return refuse("rules in a list", ROTA_RULE_LIST_MAX, count, range);
+  if (list + uint64_t{1} + count > room)
+    return refuse("end of a list of rules", room, list + uint64_t{1} + count, range);
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t number = word_of(cells, head.words_at, list + uint64_t{1} + i);
+    if (number >= cells.size() - head.rules_at)
+      return refuse("rule in a list", cells.size() - head.rules_at, number, range);
+  }
+  return kAccepted;
+}
+
+template <bool kIpv6>
+constexpr uint32_t kCellKeys = kIpv6 ? 4 : 16;
+
+// A key of a tree's level; IPv4 has only low words.
+template <bool kIpv6>
+Ipv6Start key_of(Cells cells, const rota_tree_level& level, uint64_t i) {
+  const rota_cell& cell = cells[level.first + i / kCellKeys<kIpv6>];
+  if (!kIpv6) return {0, cell.starts4[i % 16]};
+  const rota_address& key = cell.starts6[i % 4];
+  return {key.high, key.low};
+}
+
+// The starts of ranges ascend from 0; what is left of the last cell is all ones.
+template <bool kIpv6>
+SnapshotCheck check_starts(Cells cells, const rota_tree_level& last, uint64_t ranges) {
+  if (key_of<kIpv6>(cells, last, 0) != Ipv6Start{}) return refuse("start of a range", 0, 1, 0);
+  for (uint64_t i = 1; i < ranges; ++i)
+    if (!(key_of<kIpv6>(cells, last, i - 1) < key_of<kIpv6>(cells, last, i)))
+      return refuse("start of a range", 1, 0, i);
+  return kAccepted;
+}
+
+// All that leads to the ranges, from them up to the root.
+template <bool kIpv6>
+SnapshotCheck check_levels(Cells cells, const rota_tree& tree) {
+  constexpr Ipv6Start kRest = kIpv6 ? Ipv6Start{~uint64_t{0}, ~uint64_t{0}} : Ipv6Start{0, ~0u};
+  uint64_t keys = tree.ranges;
+  const rota_tree_level* below = nullptr;
+  for (uint32_t i = tree.levels; i-- > 0;) {
+    const rota_tree_level& level = cells[tree.levels_at + i / 8].levels[i % 8];
+    const uint64_t needed = (keys + kCellKeys<kIpv6> - 1) / kCellKeys<kIpv6>;
+    if (level.cells != needed) return refuse("cells of a tree's level", needed, level.cells, i);
+    if (!holds(cells, level.first, level.cells))
+      return refuse("tree's level beyond the cells", cells.size(),
+                    uint64_t{level.first} + level.cells, i);
+    for (uint64_t key = 0; key < needed * kCellKeys<kIpv6>; ++key) {
+      if (key < keys && below == nullptr) continue;  // the start of a range
+      const Ipv6Start expected =
+          key < keys ? key_of<kIpv6>(cells, *below, key * kCellKeys<kIpv6>) : kRest;
+      const Ipv6Start found = key_of<kIpv6>(cells, level, key);
+      if (found != expected) return refuse("key of a tree's level", expected.low, found.low, key);
+    }
+    below = &level;
+    keys = level.cells;
+  }
+  if (keys != 1) return refuse("cells of a tree's root", 1, keys);
+  return check_starts<kIpv6>(
+      cells, cells[tree.levels_at + (tree.levels - 1) / 8].levels[(tree.levels - 1) % 8],
+      tree.ranges);
+}
+
+template <bool kIpv6>
+SnapshotCheck check_tree(Cells cells, const rota_rules_head& head, const rota_tree& tree) {
+  constexpr uint32_t kLevelsMax = kIpv6 ? ROTA_LEVELS6 : ROTA_LEVELS4;
+  if (tree.levels == 0 || tree.levels > kLevelsMax)
+    return refuse("levels of a tree", kLevelsMax, tree.levels);
+  if (!holds(cells, tree.levels_at, (tree.levels + 7) / 8))
+    return refuse("levels of a tree beyond the cells", cells.size(), tree.levels_at);
+  if (!holds(cells, tree.lists_at, (uint64_t{tree.ranges} + 15) / 16))
+    return refuse("lists of a tree's ranges", cells.size(), tree.lists_at);
+  if (auto check = check_levels<kIpv6>(cells, tree); !check.ok()) return check;
+  for (uint32_t range = 0; range < tree.ranges; ++range)
+    if (auto check = check_list(cells, head, word_of(cells, tree.lists_at, range), range);
+        !check.ok())
+      return check;
+  return kAccepted;
+}
+
 }  // namespace
 
 SnapshotCheck check_root(std::span<const std::byte> blob, const SnapshotLimits& limits) {
@@ -257,6 +360,26 @@ SnapshotCheck check_routes(std::span<const std::byte> blob, const SnapshotLimits
     return check;
   return check_ranges(array_of<RouteRange6>(routes, routes.ipv6), routes.targets.count,
                       "IPv6 route range");
+}
+
+SnapshotCheck check_rules(std::span<const std::byte> blob) {
+  if (auto check = check_header<SnapshotRules>(blob, BlobKind::rules); !check.ok()) return check;
+  const auto& fixed = *reinterpret_cast<const SnapshotRules*>(blob.data());
+  if (auto check = check_array<rota_cell>(blob, fixed, fixed.cells, "rule cells"); !check.ok())
+    return check;
+  const Cells cells = array_of<rota_cell>(fixed, fixed.cells);
+  if (cells.empty()) return refuse("rule cells", 1, 0);
+  const rota_rules_head& head = cells[0].head;
+  if (head.magic != ROTA_RULES_MAGIC) return refuse("magic of rules", ROTA_RULES_MAGIC, head.magic);
+  if (head.cells != cells.size()) return refuse("cells of rules", cells.size(), head.cells);
+  if (head.rules_at > cells.size()) return refuse("place of rules", cells.size(), head.rules_at);
+  if (head.words_at > cells.size())
+    return refuse("place of the lists of rules", cells.size(), head.words_at);
+  const Cells rules = rules_in(cells);
+  for (size_t number = 0; number < rules.size(); ++number)
+    if (auto check = check_rule(rules[number].rule, number); !check.ok()) return check;
+  if (auto check = check_tree<false>(cells, head, head.ipv4); !check.ok()) return check;
+  return check_tree<true>(cells, head, head.ipv6);
 }
 
 SnapshotCheck check_generation(const Generation& generation) {

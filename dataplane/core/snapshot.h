@@ -22,7 +22,7 @@
 
 namespace rota {
 
-inline constexpr uint32_t kSnapshotVersion = 3;
+inline constexpr uint32_t kSnapshotVersion = 4;
 inline constexpr uint32_t kBackendCountMax = 65535;    // of one service
 inline constexpr uint32_t kSequenceLengthMax = 65536;  // turns of one service
 inline constexpr uint32_t kFallbackSizeMax = 1 << 20;  // Maglev rows of one service
@@ -33,6 +33,7 @@ enum class BlobKind : uint32_t {
   service = 0x76726573,    // "serv"
   endpoints = 0x70646e65,  // "endp"
   routes = 0x74756f72,     // "rout"
+  rules = 0x656c7572,      // "rule"
 };
 
 struct BlobHeader {
@@ -218,6 +219,12 @@ struct SnapshotRoutes {
   BlobArray ipv6;       // RouteRange6, likewise
 };
 
+// The firewall's rules: one meaning, said by bpf/verdict.h over these cells.
+struct SnapshotRules {
+  BlobHeader header;
+  BlobArray cells;  // rota_cell (bpf/rules.h), the first one the head
+};
+
 // services[i].digest is all zero where no service has id i; services[0] is always empty.
 struct ServiceRef {
   Digest digest;
@@ -229,6 +236,7 @@ struct SnapshotRoot {
   Digest endpoints;
   Digest routes;
   BlobArray services;    // ServiceRef by service id
+  Digest rules;          // all zero: all may pass
   HashKey fallback_key;  // the same on both nodes of a pair, so that their fallbacks agree
 };
 
@@ -253,6 +261,7 @@ SnapshotCheck check_root(std::span<const std::byte> blob, const SnapshotLimits& 
 SnapshotCheck check_service(std::span<const std::byte> blob, const SnapshotLimits& limits);
 SnapshotCheck check_endpoints(std::span<const std::byte> blob, const SnapshotLimits& limits);
 SnapshotCheck check_routes(std::span<const std::byte> blob, const SnapshotLimits& limits);
+SnapshotCheck check_rules(std::span<const std::byte> blob);
 
 // Typed access. REQUIRES: the blob passed its check.
 template <typename T, typename Blob>

@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kNameCharacters =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 
-std::string join(std::initializer_list<std::string_view> words) {
+std::string join(std::span<const std::string_view> words) {
   std::string all;
   for (std::string_view word : words) all += (all.empty() ? "" : ", ") + std::string(word);
   return all;
@@ -70,7 +70,7 @@ bool Item::truth_or(bool value) const {
 
 size_t Item::one_of(std::initializer_list<std::string_view> words) const {
   const auto* found = std::find(words.begin(), words.end(), text());
-  if (found == words.end()) refuse("one of " + join(words));
+  if (found == words.end()) refuse("one of " + join({words.begin(), words.size()}));
   return static_cast<size_t>(found - words.begin());
 }
 
@@ -88,7 +88,7 @@ std::string Item::absolute_path() const {
   return std::filesystem::path(value).lexically_normal().string();
 }
 
-void Item::expect_keys(std::initializer_list<std::string_view> keys) const {
+void Item::expect_keys(std::span<const std::string_view> keys) const {
   if (!is_there() || !node_.IsMap()) refuse("a mapping with some of " + join(keys));
   std::set<std::string> seen;
   for (const auto& pair : node_) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -51,7 +52,10 @@ class Item {
   Address address() const;
 
   // Refuses keys that are not among `keys`, and keys given twice.
-  void expect_keys(std::initializer_list<std::string_view> keys) const;
+  void expect_keys(std::span<const std::string_view> keys) const;
+  void expect_keys(std::initializer_list<std::string_view> keys) const {
+    expect_keys(std::span(keys.begin(), keys.size()));
+  }
   // Refuses keys without a value, where an absent one means much.
   void expect_values() const;
   Item operator[](const std::string& key) const;
@@ -71,20 +75,32 @@ class Item {
 
 std::string quote(std::string_view text);
 
-// Calls read(top) with the file's contents; or says why not: "PATH:LINE: what".
+// Calls read(top) with what load() gives; or says why not: "NAME:LINE: what".
+template <typename T, typename Load>
+std::variant<T, std::string> read_yaml(const std::string& name, Load load,
+                                       const std::function<T(const Item& top)>& read) {
+  try {
+    return read(Item(load(), "", 1));
+  } catch (const Refusal& refusal) {
+    return name + ":" + std::to_string(refusal.line) + ": " + refusal.text;
+  } catch (const YAML::BadFile&) {
+    return name + ": cannot be read";
+  } catch (const YAML::Exception& error) {
+    return name + ":" + std::to_string(error.mark.line + 1) +
+           ": expected YAML, found: " + error.msg;
+  }
+}
 template <typename T>
 std::variant<T, std::string> read_yaml_file(const std::string& path,
                                             const std::function<T(const Item& top)>& read) {
-  try {
-    return read(Item(YAML::LoadFile(path), "", 1));
-  } catch (const Refusal& refusal) {
-    return path + ":" + std::to_string(refusal.line) + ": " + refusal.text;
-  } catch (const YAML::BadFile&) {
-    return path + ": cannot be read";
-  } catch (const YAML::Exception& error) {
-    return path + ":" + std::to_string(error.mark.line + 1) +
-           ": expected YAML, found: " + error.msg;
-  }
+  return read_yaml<T>(
+      path, [&] { return YAML::LoadFile(path); }, read);
+}
+template <typename T>
+std::variant<T, std::string> read_yaml_text(const std::string& name, const std::string& text,
+                                            const std::function<T(const Item& top)>& read) {
+  return read_yaml<T>(
+      name, [&] { return YAML::Load(text); }, read);
 }
 
 }  // namespace rota

@@ -37,7 +37,9 @@ class FuzzWorld {
  public:
   explicit FuzzWorld(uint32_t workers)
       : workers_(workers),
-        world_({.workers = workers, .flows_ipv4 = 64, .flows_ipv6 = 64, .unproven = 64}) {}
+        world_({.workers = workers, .flows_ipv4 = 64, .flows_ipv6 = 64, .unproven = 64}) {
+    for (uint32_t w = 0; w < workers_; ++w) world_.worker(w).guarded_ports = ~uint64_t{0};
+  }
 
   static constexpr SnapshotLimits limits() {
     return {.service_count = World::kServices, .backend_count = World::kBackends, .port_count = 4};
@@ -50,6 +52,9 @@ class FuzzWorld {
     for (uint32_t w = 0; w < workers_; ++w) world_.worker(w).noted = {};
     now = 1000;
   }
+
+  // Of the firewall; apart, because it takes longer than all else.
+  void forget_limits() { std::fill_n(world_.worker(0).buckets, ROTA_BUCKET_ROWS, rota_buckets{}); }
 
   uint32_t workers() const { return workers_; }
 

@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "controlplane/compile/rule_set.h"
 #include "tests/fuzz/forward_input.h"
+#include "tests/support/random_rules.h"
 #include "tests/support/traffic.h"
 
 namespace rota::test {
@@ -145,9 +147,34 @@ void write_one_too_far(const std::filesystem::path& folder) {
   routes("port", [](Routes& r) { element<NextHop>(r, r.next_hops, 0).port = 4; });
 }
 
+// Sets of rules, and each reference of one just beyond what it refers to.
+void write_rules(const std::filesystem::path& folder) {
+  constexpr uint8_t kRules = 8;
+  std::mt19937_64 random(20261127);
+  std::vector<rota_cell> cells;
+  for (int i = 0; i < 6; ++i) {
+    const auto set = compile_rules(random_rules(random), 1);
+    if (!set) continue;
+    cells = set->cells;
+    write_blob(folder / ("seed-rules-" + std::to_string(i)), kRules, rules_blob(cells));
+  }
+  write_blob(folder / "seed-rules-none", kRules, rules_blob(compile_rules({}, 1)->cells));
+  const auto beyond = [&](const char* name, void (*damage)(std::vector<rota_cell>&)) {
+    std::vector<rota_cell> damaged = cells;
+    damage(damaged);
+    write_blob(folder / (std::string("seed-far-rules-") + name), kRules, rules_blob(damaged));
+  };
+  beyond("counter", [](auto& all) { all.back().rule.counter = ROTA_RULE_COUNTERS; });
+  beyond("number", [](auto& all) { ++all[0].head.rules_at; });
+  beyond("list", [](auto& all) { all[all[0].head.ipv4.lists_at].words[0] = 100'000; });
+  beyond("level", [](auto& all) { ++all[all[0].head.ipv6.levels_at].levels[0].first; });
+  beyond("range", [](auto& all) { ++all[0].head.ipv4.ranges; });
+}
+
 void write_snapshot(const std::filesystem::path& folder) {
   const std::vector<ServiceSpec> services = mixed_services();
   write_one_too_far(folder);
+  write_rules(folder);
   write_blob(folder / "seed-root", 0,
              root_blob(1, {1, 1}, {2, 2},
                        std::vector<Digest>{

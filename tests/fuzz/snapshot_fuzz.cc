@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// Fuzz target: bytes are one blob. The first byte: bits 0 and 1 its kind, bit 2 set leaves the
-// header as it is (else it is made right, so that the rest is reached). What check_*() accepts is
-// put into a generation, and packets go through all that it says.
+// Fuzz target: bytes are one blob. The first byte: bits 0 and 1 its kind (bit 3 set: rules), bit 2
+// set leaves the header as it is (else it is made right, so that the rest is reached). What
+// check_*() accepts is put into a generation, and packets go through all that it says.
 #include <cstdlib>
 #include <new>
 
@@ -186,6 +186,33 @@ void run_routes(const InputBlob& blob) {
   forward(tables, frames_around(*tables.generation.endpoints));
 }
 
+// From the addresses that the cells' bytes are, be they keys or not, to the services.
+std::vector<FuzzFrame> frames_from(std::span<const rota_cell> cells) {
+  std::vector<FuzzFrame> frames;
+  const Party vip4{address("203.0.113.10"), Be16::from_host(443)},
+      vip6{address("2001:db8::10"), Be16::from_host(443)};
+  for (const rota_cell& cell : cells) {
+    if (frames.size() >= kFramesMax) break;
+    const Address from4 = Address::from_ipv4(Be32::from_host(cell.starts4[frames.size() % 16]));
+    Address from6;
+    store(&from6.bytes[0], __builtin_bswap64(cell.starts6[1].high));
+    store(&from6.bytes[8], __builtin_bswap64(cell.starts6[1].low));
+    frames.push_back(frame_between({from4, Be16::from_host(40000)}, vip4, Protocol::tcp, kSyn, 0));
+    frames.push_back(frame_between({from6, Be16::from_host(40000)}, vip6, Protocol::tcp, kAck, 0));
+  }
+  return frames;
+}
+
+void run_rules(const InputBlob& blob) {
+  if (!check_rules(blob.bytes()).ok()) return;
+  world().forget_limits();
+  const auto& rules = blob.as<SnapshotRules>();
+  Tables tables(built());
+  tables.generation.rules = array_of<rota_cell>(rules, rules.cells);
+  forward(tables, frames_from(tables.generation.rules));
+  forward(tables, frames_around(*tables.generation.endpoints));
+}
+
 void run_root(const InputBlob& blob) {
   if (!check_root(blob.bytes(), FuzzWorld::limits()).ok()) return;
   const auto& root = blob.as<SnapshotRoot>();
@@ -207,7 +234,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   constexpr BlobKind kKinds[] = {BlobKind::root, BlobKind::service, BlobKind::endpoints,
                                  BlobKind::routes};
-  const BlobKind kind = kKinds[data[0] & 3];
+  const BlobKind kind = (data[0] & 8) != 0 ? BlobKind::rules : kKinds[data[0] & 3];
   test::InputBlob blob(data + 1, size - 1);
   if ((data[0] & 4) == 0) blob.make_header_right(kind);
   test::world().start_afresh();
@@ -223,6 +250,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case BlobKind::routes:
       test::run_routes(blob);
+      break;
+    case BlobKind::rules:
+      test::run_rules(blob);
       break;
   }
   return 0;

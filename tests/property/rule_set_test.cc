@@ -128,7 +128,7 @@ TEST(RuleSet, RefusesMoreRulesThanASourceCanBeUnder) {
   }
   const auto set = compile_rules(rules, kSeed);
   ASSERT_FALSE(set);
-  EXPECT_EQ(set.error().message, "192.0.2.0: 33 rules concern this source, at most 32 can");
+  EXPECT_EQ(set.error().message, "192.0.2.0: 257 rules concern this source, at most 256 can");
   rules.resize(5);
   rules[3].rule.protocol = 0;  // decides all: the last one is never asked
   EXPECT_TRUE(compile_rules(rules, kSeed));

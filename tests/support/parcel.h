@@ -18,7 +18,9 @@ struct Parcel {
   std::vector<Blob> blobs;
 };
 
-inline Parcel parcel(uint64_t number, const std::vector<ServiceSpec>& services) {
+// `rules`: the firewall's cells; none: it has none.
+inline Parcel parcel(uint64_t number, const std::vector<ServiceSpec>& services,
+                     const std::vector<rota_cell>& rules = {}) {
   Parcel result{.number = number, .root = {}, .blobs = {}};
   uint16_t id_max = 0;
   for (const ServiceSpec& service : services) id_max = std::max(id_max, service.id);
@@ -29,7 +31,13 @@ inline Parcel parcel(uint64_t number, const std::vector<ServiceSpec>& services) 
   }
   Blob endpoints = endpoints_blob(services, {address("10.0.0.1")});
   Blob routes = routes_blob(standard_next_hops(), standard_routes());
-  result.root = root_blob(number, digest_of(endpoints.bytes()), digest_of(routes.bytes()), digests);
+  Digest rules_digest;
+  if (!rules.empty()) {
+    result.blobs.push_back(rules_blob(rules));
+    rules_digest = digest_of(result.blobs.back().bytes());
+  }
+  result.root = root_blob(number, digest_of(endpoints.bytes()), digest_of(routes.bytes()), digests,
+                          rules_digest);
   result.blobs.push_back(std::move(endpoints));
   result.blobs.push_back(std::move(routes));
   return result;

@@ -62,7 +62,7 @@ rota_rule random_limit(Random& random, rota_rule rule) {
 
 template <typename Random>
 FirewallRule random_rule(Random& random, uint32_t number) {
-  FirewallRule made{.rank = static_cast<RuleRank>(below(random, 5)), .source = {}, .rule = {}};
+  FirewallRule made{.rank = static_cast<RuleRank>(below(random, 6)), .source = {}, .rule = {}};
   if (below(random, 8) != 0) made.source = random_prefix(random);
   rota_rule& rule = made.rule;
   rule.port_last = UINT16_MAX;

@@ -214,8 +214,16 @@ inline Blob routes_blob(const std::vector<NextHop>& next_hops,
   return blob;
 }
 
+inline Blob rules_blob(const std::vector<rota_cell>& cells) {
+  Blob blob(SnapshotRules{}, BlobKind::rules);
+  const BlobArray array = blob.array(cells);
+  blob.as<SnapshotRules>().cells = array;
+  blob.finish();
+  return blob;
+}
+
 inline Blob root_blob(uint64_t generation, const Digest& endpoints, const Digest& routes,
-                      const std::vector<Digest>& services_by_id) {
+                      const std::vector<Digest>& services_by_id, const Digest& rules = {}) {
   std::vector<ServiceRef> refs;
   refs.reserve(services_by_id.size());
   for (const Digest& digest : services_by_id) refs.push_back({digest});
@@ -223,6 +231,7 @@ inline Blob root_blob(uint64_t generation, const Digest& endpoints, const Digest
   fixed.generation = generation;
   fixed.endpoints = endpoints;
   fixed.routes = routes;
+  fixed.rules = rules;
   Blob blob(fixed, BlobKind::root);
   const BlobArray array = blob.array(refs);
   blob.as<SnapshotRoot>().services = array;
@@ -261,6 +270,12 @@ class BuiltGeneration {
   BuiltGeneration& operator=(const BuiltGeneration&) = delete;
 
   const Generation& get() const { return generation_; }
+  // The firewall's, as compile_rules() makes them; none: all may pass.
+  void set_rules(const std::vector<rota_cell>& cells) {
+    rules_ = rules_blob(cells);
+    const auto& rules = rules_.as<SnapshotRules>();
+    generation_.rules = array_of<rota_cell>(rules, rules.cells);
+  }
   ServiceView& service(uint16_t id) { return views_[id]; }
   Blob& service_blob_of(uint16_t id) { return services_[id]; }
   Blob& endpoints() { return endpoints_; }
@@ -268,7 +283,7 @@ class BuiltGeneration {
   Blob& root() { return root_; }
 
  private:
-  Blob root_, endpoints_, routes_;
+  Blob root_, endpoints_, routes_, rules_;
   std::map<uint16_t, Blob> services_;
   std::vector<ServiceView> views_;
   std::vector<ServiceTimeouts> timeouts_;

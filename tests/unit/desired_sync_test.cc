@@ -24,8 +24,8 @@ constexpr uint64_t kNow_s = 1'700'000'000;
 
 std::string describe(const Model& model) {
   std::string text =
-      fmt::format("{} {} {} {}\n", model.next_backend_id(), model.fallback_key().words[0],
-                  model.fallback_key().words[1], model.retired().size());
+      fmt::format("{} {} {} {} {}\n", model.next_backend_id(), model.fallback_key().words[0],
+                  model.fallback_key().words[1], model.retired().size(), model.firewall());
   for (const auto& [id, service] : model.services()) {
     text += fmt::format("{} {} {} {}\n", id, service.name, format_endpoint(service.vip),
                         service.timeouts.established_s);
@@ -57,6 +57,9 @@ class Node final : public DesiredOwner {
   void add_backend(const std::string& service, int last) {
     edit(rota::add_backend(
         model_, {.service = service, .endpoint = fmt::format("10.0.0.{}:80", last)}, kNow_s));
+  }
+  void put_firewall(const std::string& rules) {
+    edit(rota::put_firewall(model_, rules, "change the firewall"));
   }
   void delete_backend(const std::string& service, int last) {
     edit(delete_backends(model_, {service, {fmt::format("10.0.0.{}:80", last)}}, kNow_s));
@@ -188,6 +191,10 @@ TEST_F(DesiredSyncTest, EditsOfBothAppearOnTheOtherNode) {
   EXPECT_EQ(one_->states_given, 1) << "only the first edit brings the whole state along";
   EXPECT_EQ(two_->states_given, 0);
   EXPECT_EQ(two_->store().audit(1)->front().what, "delete backend 10.0.0.1:80 from web");
+  two_->put_firewall("next_id: 16\n");
+  settle();
+  expect_same();
+  EXPECT_EQ(one_->model().firewall(), "next_id: 16\n");
 }
 
 TEST_F(DesiredSyncTest, WhoIsBehindTakesTheStateAndItsHistory) {
@@ -200,12 +207,13 @@ TEST_F(DesiredSyncTest, WhoIsBehindTakesTheStateAndItsHistory) {
   EXPECT_EQ(one_->relation(), "unknown");
   two_->add_backend("web", 2);
   two_->delete_backend("web", 1);
+  two_->put_firewall("next_id: 16\n");
   connect();
   settle();
   expect_same();
   EXPECT_EQ(one_->states_given, 1);
   EXPECT_EQ(two_->states_given, 1);
-  ASSERT_EQ(one_->store().audit(10)->size(), 4u);
+  ASSERT_EQ(one_->store().audit(10)->size(), 5u);
   EXPECT_EQ(one_->store().audit(10)->back().what, two_->store().audit(10)->back().what);
 }
 

@@ -2,13 +2,10 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Firewall rules from the file that an operator writes to what is enforced.
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "controlplane/compile/firewall_rules.h"
+#include "controlplane/firewall/change.h"
 #include "controlplane/firewall/rules_file.h"
 
 namespace rota {
@@ -27,24 +24,18 @@ default:
   - {to: "2001:db8::10", action: deny}
 )";
 
-class RulesFile : public testing::Test {
- protected:
-  ~RulesFile() override { std::filesystem::remove(path_); }
+std::variant<Firewall, std::string> read(const std::string& text) {
+  return read_rules("rules.yaml", text);
+}
+Firewall firewall_of(const std::string& text) { return std::get<Firewall>(read(text)); }
+Firewall whole() { return firewall_of(kWhole); }
 
-  std::variant<Firewall, std::string> read(const std::string& text) {
-    std::ofstream(path_) << text;
-    return read_rules_file(path_);
-  }
-  Firewall whole() { return std::get<Firewall>(read(kWhole)); }
-  // Without the path: ":LINE: ...".
-  std::string refusal(const std::string& text) {
-    const auto result = read(text);
-    const auto* message = std::get_if<std::string>(&result);
-    return message == nullptr ? "accepted" : message->substr(path_.size());
-  }
-
-  std::string path_ = testing::TempDir() + "rules-" + std::to_string(::getpid()) + ".yaml";
-};
+// Without the name: ":LINE: ...".
+std::string refusal(const std::string& text) {
+  const auto result = read(text);
+  const auto* message = std::get_if<std::string>(&result);
+  return message == nullptr ? "accepted" : message->substr(10);
+}
 
 FirewallNames names() {
   return {.find_service = [](const std::string& name) -> std::optional<FirewallNames::Service> {
@@ -58,7 +49,7 @@ FirewallNames names() {
           }};
 }
 
-TEST_F(RulesFile, SaysWhatTheOperatorWrote) {
+TEST(RulesFile, SaysWhatTheOperatorWrote) {
   const Firewall firewall = whole();
   EXPECT_TRUE(firewall.drops_bogus_flags);
   EXPECT_FALSE(firewall.drops_land);
@@ -86,7 +77,7 @@ TEST_F(RulesFile, SaysWhatTheOperatorWrote) {
   EXPECT_FALSE(firewall.rules[5].passes);
 }
 
-TEST_F(RulesFile, RefusesWithLineAndReason) {
+TEST(RulesFile, RefusesWithLineAndReason) {
   const std::pair<const char*, const char*> cases[] = {
       {"deny:\n  - {from: 10.0.0.1/24}\n",
        R"(:2: deny[0].from: expected no bits set behind the length, found "10.0.0.1/24")"},
@@ -122,54 +113,174 @@ TEST_F(RulesFile, RefusesWithLineAndReason) {
       {"deny:\n  - {from: 10.0.0.0/8, to: \"2001:db8::1\"}\n",
        ":2: deny[0].to: expected the family of from: no packet has one of each"},
       {"deny:\n  - {form: 10.0.0.0/8}\n",
-       ":2: deny[0].form: unknown key, expected one of from, to, protocol, ports, opening, "
-       "fragment, interface, dry_run, for, comment"},
+       ":2: deny[0].form: unknown key, expected one of from, to, protocol, ports, interface, "
+       "dry_run, comment, opening, fragment, for, first"},
       {"default:\n  - {to: web, action: reject}\n",
        R"(:2: default[0].action: expected one of deny, allow, found "reject")"},
       {"block: []\n",
-       ":1: block: unknown key, expected one of sanity, allow, deny, limit, default"},
+       ":1: block: unknown key, expected one of sanity, offenders, allow, deny, limit, "
+       "default"},
+      {"deny:\n  - {id: 20}\n",
+       ":2: deny[0].id: unknown key, expected one of from, to, protocol, ports, interface, "
+       "dry_run, comment, opening, fragment, for, first"},
+      {"allow:\n  - {from: 10.0.0.0/8}\ndeny:\n  - {from: [192.0.2.1, 10.1.0.0/16], protocol: "
+       "tcp}\n",
+       ":4: deny: expected an order: 10.1.0.0/16 is allowed by line 2, which is asked before; say "
+       "first: true to deny it all the same"},
+      {"allow:\n  - {to: web}\ndeny:\n  - {from: any, to: web}\n",
+       ":4: deny: expected an order: all of it is allowed by line 2, which is asked before; say "
+       "first: true to deny it all the same"},
+      {"offenders: {beyond: 0/s}\n",
+       R"(:1: offenders.beyond: expected a rate above 0 such as 100/s, 10k/s or 30/m, found "0/s")"},
   };
   for (const auto& [text, expected] : cases) EXPECT_EQ(refusal(text), expected) << text;
 }
 
-TEST_F(RulesFile, IsSpelledOutByNamesAndFamilies) {
-  const auto rules = spell_out(whole(), names());
-  ASSERT_TRUE(rules);
+TEST(RulesFile, AllowAndDenyMayOverlapWhereBothAreAsked) {
+  for (const char* text :
+       {"allow:\n  - {from: 10.1.0.0/16}\ndeny:\n  - {from: 10.0.0.0/8}\n",
+        "allow:\n  - {from: 10.0.0.0/8}\ndeny:\n  - {from: 10.1.0.0/16, first: true}\n",
+        "allow:\n  - {from: 10.0.0.0/8, protocol: udp}\ndeny:\n  - {from: 10.1.0.0/16}\n",
+        "allow:\n  - {from: 10.0.0.0/8, ports: 80}\ndeny:\n  - {from: 10.1.0.0/16}\n",
+        "allow:\n  - {from: 10.0.0.0/8, interface: eth0}\ndeny:\n  - {from: 10.1.0.0/16}\n",
+        "allow:\n  - {from: 10.0.0.0/8, for: 10m}\ndeny:\n  - {from: 10.1.0.0/16}\n",
+        "allow:\n  - {from: 10.0.0.0/8, dry_run: true}\ndeny:\n  - {from: 10.1.0.0/16}\n",
+        "allow:\n  - {from: 10.0.0.0/8}\ndeny:\n  - {from: any}\n"})
+    EXPECT_EQ(refusal(text), "accepted") << text;
+}
+
+constexpr uint64_t kNow = 1'800'000'000;
+
+TEST(RulesFile, WhatIsKeptIsReadBackAsItWas) {
+  Firewall firewall = change_to({}, whole(), kNow).firewall;
+  firewall.rules[1].comment = "a \"quoted\": {comment}, # 'with' all of it";
+  firewall.offenders = Offenders{.beyond = 500, .for_s = 90, .at_most = 7};
+  firewall.public_interfaces = {"eth0", "eth1"};
+  const auto back = read_kept_rules(write_kept_rules(firewall));
+  ASSERT_TRUE(back) << back.error().message;
+  ASSERT_EQ(back->rules.size(), firewall.rules.size());
+  for (size_t i = 0; i < firewall.rules.size(); ++i) {
+    Rule expected = firewall.rules[i];
+    expected.line = back->rules[i].line;
+    EXPECT_EQ(back->rules[i], expected) << text_of(expected);
+  }
+  EXPECT_EQ(back->offenders, firewall.offenders);
+  EXPECT_EQ(back->public_interfaces, firewall.public_interfaces);
+  EXPECT_FALSE(back->drops_land);
+  EXPECT_TRUE(back->drops_unroutable);
+  EXPECT_EQ(back->next_id, firewall.next_id);
+  EXPECT_EQ(write_kept_rules(*back), write_kept_rules(firewall));
+}
+
+TEST(FirewallChange, ARuleThatStaysKeepsItsNameAndItsTime) {
+  const auto first = change_to({}, whole(), kNow);
+  EXPECT_EQ(first.added, 6u);
+  EXPECT_EQ(first.firewall.rules[0].id, kRuleIdFirst);
+  EXPECT_EQ(first.firewall.rules[1].expires_unix_s, kNow + 600);
+  const auto again = change_to(first.firewall, whole(), kNow + 100);
+  EXPECT_EQ(again.lines, std::vector<std::string>{});
+  EXPECT_EQ(again.summary(), "nothing");
+  EXPECT_EQ(again.firewall.rules[1].expires_unix_s, kNow + 600);
+  const auto later = change_to(first.firewall, whole(), kNow + 600);
+  EXPECT_EQ(later.added, 1u) << "it had expired, and is wanted again";
+  EXPECT_EQ(later.firewall.rules[1].expires_unix_s, kNow + 1200);
+  EXPECT_NE(later.firewall.rules[1].id, first.firewall.rules[1].id);
+}
+
+TEST(FirewallChange, SaysWhatIsNewAndWhatGoes) {
+  const auto before = change_to(
+      {}, firewall_of("deny:\n  - {from: [10.0.0.0/8, 192.0.2.1]}\n  - {ports: 25}\n"), kNow);
+  const auto change = change_to(before.firewall,
+                                firewall_of("sanity: {land: false}\n"
+                                            "deny:\n  - {from: [192.0.2.1, \"2001:db8::/32\"]}\n"
+                                            "  - {ports: 26, comment: new}\n"),
+                                kNow);
+  EXPECT_EQ(change.lines, (std::vector<std::string>{
+                              "- sanity: {bogus_flags: true, land: true, unroutable: true}",
+                              "+ sanity: {bogus_flags: true, land: false, unroutable: true}",
+                              "~ deny {} #16: +2001:db8::/32 -10.0.0.0/8", "- deny {ports: 25}",
+                              "+ deny {ports: 26, comment: new}"}));
+  EXPECT_EQ(change.summary(), "rules: 1 added, 1 removed, 1 with other sources");
+  EXPECT_EQ(change.firewall.rules[0].id, 16u);
+  EXPECT_EQ(change.firewall.rules[1].id, 18u);
+}
+
+TEST(FirewallChange, ManySourcesAreShownInPart) {
+  std::string text = "deny:\n  - {from: [10.0.0.0/32";
+  for (int i = 1; i < 100; ++i) text += ", 10.0.0." + std::to_string(i);
+  const auto change = change_to({}, firewall_of(text + "]}\n"), kNow);
+  EXPECT_EQ(change.lines.back(),
+            "+ deny {from: [10.0.0.0, 10.0.0.1, 10.0.0.2, 10.0.0.3, 96 more]}");
+}
+
+TEST(FirewallChange, RulesAreAddedAndTakenAwayOneByOne) {
+  const auto before = change_to({}, whole(), kNow);
+  const auto more = change_to(
+      before.firewall,
+      with_rules(before.firewall, firewall_of("deny:\n  - {from: 192.0.2.7, first: true}\n").rules),
+      kNow);
+  EXPECT_EQ(more.lines, std::vector<std::string>{"+ deny {from: 192.0.2.7, first: true}"});
+  std::vector<uint32_t> missing;
+  const std::vector<uint32_t> ids = {more.firewall.rules.back().id, 999};
+  const auto less = change_to(more.firewall, without_rules(more.firewall, ids, missing), kNow);
+  EXPECT_EQ(less.lines, std::vector<std::string>{"- deny {from: 192.0.2.7, first: true}"});
+  EXPECT_EQ(missing, std::vector<uint32_t>{999});
+}
+
+// With ids, as they are enforced.
+std::vector<FirewallRule> spelled_out(const std::string& text) {
+  return spell_out(change_to({}, firewall_of(text), kNow).firewall, names());
+}
+
+constexpr const char* kNoSanity = "sanity: {bogus_flags: false, land: false, unroutable: false}\n";
+
+TEST(FirewallRules, NamesAndFamiliesAreSpelledOut) {
+  Firewall firewall = change_to({}, whole(), kNow).firewall;
+  firewall.drops_unroutable = false;
+  const auto rules = spell_out(firewall, names());
   // Bogus flags, the office, two denied networks, ports, two families of each limit, the default.
-  ASSERT_EQ(rules->size(), 10u);
-  EXPECT_EQ((*rules)[0].rule.traits, ROTA_TRAIT_BOGUS_FLAGS);
-  EXPECT_EQ((*rules)[2].rule.counter, (*rules)[3].rule.counter) << "one rule";
-  EXPECT_EQ((*rules)[4].rule.traits, ROTA_TRAIT_PORTS);
-  EXPECT_EQ((*rules)[4].rule.interface, 7u);
-  const rota_rule& opening = (*rules)[5].rule;
+  ASSERT_EQ(rules.size(), 10u);
+  EXPECT_EQ(rules[0].rule.traits, ROTA_TRAIT_BOGUS_FLAGS);
+  EXPECT_EQ(rules[1].rule.counter, kRuleIdFirst);
+  EXPECT_EQ(rules[2].rule.counter, rules[3].rule.counter) << "one rule";
+  EXPECT_EQ(rules[4].rule.traits, ROTA_TRAIT_PORTS);
+  EXPECT_EQ(rules[4].rule.interface, 7u);
+  const rota_rule& opening = rules[5].rule;
   EXPECT_EQ(opening.traits, ROTA_TRAIT_OPENING | ROTA_TRAIT_PORTS);
   EXPECT_EQ(opening.port_first, 443);
   EXPECT_EQ(opening.protocol, 6);
   EXPECT_EQ(opening.source_length, 96 + 24);
   EXPECT_EQ(opening.cost_ps, 10'000'000'000u);
   EXPECT_EQ(opening.burst_ns, 2'000'000'000u);
-  EXPECT_EQ((*rules)[6].rule.source_length, 64);
-  EXPECT_EQ((*rules)[7].rule.action, ROTA_RULE_LIMIT_BYTES | ROTA_RULE_DRY_RUN);
-  EXPECT_EQ((*rules)[7].rule.source_length, 0);
-  EXPECT_TRUE(compile_rules(*rules, 1));
+  EXPECT_EQ(rules[6].rule.source_length, 64);
+  EXPECT_EQ(rules[7].rule.action, ROTA_RULE_LIMIT_BYTES | ROTA_RULE_DRY_RUN);
+  EXPECT_EQ(rules[7].rule.source_length, 0);
+  EXPECT_TRUE(compile_rules(rules, 1));
 }
 
-TEST_F(RulesFile, ADestinationIsOfOneFamily) {
-  const auto rules = spell_out(std::get<Firewall>(read("deny:\n  - {to: \"::/0\"}\n")), names());
-  ASSERT_TRUE(rules);
-  ASSERT_EQ(rules->size(), 3u);
-  ASSERT_TRUE(rules->back().source);
-  EXPECT_FALSE(rules->back().source->address.is_ipv4());
+TEST(FirewallRules, ADestinationIsOfOneFamily) {
+  const auto rules = spelled_out(std::string(kNoSanity) + "deny:\n  - {to: \"::/0\"}\n");
+  ASSERT_EQ(rules.size(), 1u);
+  ASSERT_TRUE(rules.back().source);
+  EXPECT_FALSE(rules.back().source->address.is_ipv4());
 }
 
-TEST_F(RulesFile, WhatARuleNamesMustBeThere) {
-  const auto unknown = std::get<Firewall>(read("allow:\n  - {to: web}\n  - {to: wbe}\n"));
-  const auto rules = spell_out(unknown, names());
-  ASSERT_FALSE(rules);
-  EXPECT_EQ(rules.error().message, "line 3: to: no service has the name \"wbe\"");
-  const auto elsewhere = std::get<Firewall>(read("deny:\n  - {interface: eth1}\n"));
-  EXPECT_EQ(spell_out(elsewhere, names()).error().message,
-            "line 2: interface: there is no \"eth1\"");
+TEST(FirewallRules, WhatARuleNamesMustBeThere) {
+  const auto unknown = firewall_of("allow:\n  - {to: web}\n  - {to: wbe}\n");
+  const auto checked = check_names(unknown, names());
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().message, "line 3: to: no service has the name \"wbe\"");
+  EXPECT_EQ(check_names(firewall_of("deny:\n  - {interface: eth1}\n"), names()).error().message,
+            "line 2: interface: there is no \"eth1\" to guard");
+  EXPECT_EQ(check_names(firewall_of("sanity: {public: [eth1]}\n"), names()).error().message,
+            "sanity.public: there is no interface \"eth1\" to guard");
+  EXPECT_TRUE(check_names(whole(), names()));
+}
+
+TEST(FirewallRules, WhatARuleNamesMayGoAndTheRuleThenMatchesNothing) {
+  const auto rules = spelled_out(std::string(kNoSanity) + "allow:\n  - {to: wbe}\n  - {to: web}\n");
+  ASSERT_EQ(rules.size(), 1u);
+  EXPECT_EQ(rules[0].rule.counter, kRuleIdFirst + 1);
 }
 
 }  // namespace

@@ -211,9 +211,9 @@ TEST_F(PeerChannelTest, AnotherProtocolIsRefusedWithBothVersions) {
   End two(loop_, node("lb2", "lb1"), kPeerProtocol + 1);
   until([&] {
     return says(
-        one, "its rotad 1.2.3 speaks version 2 of the peer protocol, this one (1.2.3) version 1");
+        one, "its rotad 1.2.3 speaks version 3 of the peer protocol, this one (1.2.3) version 2");
   });
-  until([&] { return says(two, "speaks version 1 of the peer protocol"); });
+  until([&] { return says(two, "speaks version 2 of the peer protocol"); });
   EXPECT_TRUE(one.greeted.empty());
   EXPECT_TRUE(two.greeted.empty());
 }

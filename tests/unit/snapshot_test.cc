@@ -8,12 +8,15 @@
 #include <functional>
 #include <gtest/gtest.h>
 
+#include "controlplane/compile/rule_set.h"
+#include "tests/support/random_rules.h"
 #include "tests/support/world.h"
 
 namespace rota {
 namespace {
 
 using namespace test;
+using test::Blob;
 
 constexpr SnapshotLimits kLimits{.service_count = 64, .backend_count = 4096, .port_count = 4};
 using Check = SnapshotCheck (*)(std::span<const std::byte>, const SnapshotLimits&);
@@ -31,12 +34,33 @@ Blob a_service() { return service_blob(standard_services()[0]); }  // backends 1
 Blob the_endpoints() { return endpoints_blob(standard_services(), {address("10.0.0.1")}); }
 Blob the_routes() { return routes_blob(standard_next_hops(), standard_routes()); }
 
+// 20 prefixes of each family, one after the other: trees of two and of three levels. Rules are
+// numbered from 0; 20 and more are of IPv6.
+Blob the_rules() {
+  std::vector<FirewallRule> rules;
+  for (uint32_t i = 0; i < 40; ++i) {
+    FirewallRule& made =
+        rules.emplace_back(FirewallRule{.rank = RuleRank::deny, .source = {}, .rule = {}});
+    const std::string text =
+        i < 20 ? "10.0." + std::to_string(i) + ".0" : "2001:db8:" + std::to_string(i) + "::";
+    made.source = {.address = address(text), .length = static_cast<uint8_t>(i < 20 ? 24 : 48)};
+    made.rule.action = ROTA_RULE_DENY;
+    made.rule.port_last = UINT16_MAX;
+    made.rule.counter = i;
+  }
+  return rules_blob(compile_rules(rules, 1)->cells);
+}
+SnapshotCheck check_these_rules(std::span<const std::byte> blob, const SnapshotLimits&) {
+  return check_rules(blob);
+}
+
 const std::vector<Kind>& all_kinds() {
   static const std::vector<Kind> kinds{
       {"root", BlobKind::root, sizeof(SnapshotRoot), check_root, a_root},
       {"service", BlobKind::service, sizeof(SnapshotService), check_service, a_service},
       {"endpoints", BlobKind::endpoints, sizeof(SnapshotEndpoints), check_endpoints, the_endpoints},
-      {"routes", BlobKind::routes, sizeof(SnapshotRoutes), check_routes, the_routes}};
+      {"routes", BlobKind::routes, sizeof(SnapshotRoutes), check_routes, the_routes},
+      {"rules", BlobKind::rules, sizeof(SnapshotRules), check_these_rules, the_rules}};
   return kinds;
 }
 
@@ -206,6 +230,7 @@ TEST(Snapshot, ArraysStandInsideTheirBlob) {
   expect_array_kept_inside<SnapshotRoutes>({3, &SnapshotRoutes::targets, "route targets", 4});
   expect_array_kept_inside<SnapshotRoutes>({3, &SnapshotRoutes::ipv4, "IPv4 routes", 12});
   expect_array_kept_inside<SnapshotRoutes>({3, &SnapshotRoutes::ipv6, "IPv6 routes", 24});
+  expect_array_kept_inside<SnapshotRules>({4, &SnapshotRules::cells, "rule cells", 64});
 }
 
 TEST(Snapshot, AnIndexWhoseBytesWrapIsRefused) {
@@ -400,6 +425,112 @@ TEST(Snapshot, RoutesAreRefusedForWhatTheySay) {
         2},
        {[=](Routes& r) { ipv6(r, 2).first_target = 0xffffffff; }, "IPv6 route range", 6,
         uint64_t{0xffffffff} + 1, 2}});
+}
+
+// --- Rules of the firewall ---
+
+rota_cell& cell(SnapshotRules& rules, size_t i) {
+  return element<rota_cell>(rules, rules.cells, i);
+}
+rota_rules_head& head(SnapshotRules& rules) { return cell(rules, 0).head; }
+rota_tree_level& level(SnapshotRules& rules, const rota_tree& tree, uint32_t i) {
+  return cell(rules, tree.levels_at).levels[i];
+}
+
+TEST(Snapshot, CompiledRulesAreAccepted) {
+  auto random = random_source();
+  for (int round = 0; round < 200; ++round) {
+    const auto set = compile_rules(random_rules(random), random());
+    if (!set) continue;
+    const Blob blob = rules_blob(set->cells);
+    const SnapshotCheck check = check_rules(blob.bytes());
+    ASSERT_TRUE(check.ok()) << check.what << " " << check.expected << " " << check.found;
+  }
+}
+
+TEST(Snapshot, RulesAreRefusedForWhatTheySay) {
+  using Rules = SnapshotRules;
+  Blob good = the_rules();
+  const uint64_t cells = good.as<Rules>().cells.count;
+  const rota_rules_head& known = head(good.as<Rules>());
+  const uint32_t lists_at = known.ipv4.lists_at, words_at = known.words_at;
+  const uint64_t room = (cells - words_at) * 16;
+  ASSERT_EQ(known.ipv4.levels, 2u);
+  ASSERT_EQ(known.ipv6.levels, 3u);
+  ASSERT_EQ(known.rules_at, cells - 40);
+  ASSERT_EQ(known.ipv4.ranges, 22u);  // before, each prefix, behind
+  const auto rule = [](Rules& r, uint32_t i) -> rota_rule& {
+    return cell(r, head(r).rules_at + i).rule;
+  };
+  const auto list = [=](Rules& r, uint32_t range) -> uint32_t& {
+    return cell(r, lists_at + range / 16).words[range % 16];
+  };
+  const auto word = [=](Rules& r, uint32_t i) -> uint32_t& {
+    return cell(r, words_at + i / 16).words[i % 16];
+  };
+  expect_each_refused<Rules>(
+      all_kinds()[4],
+      {{[](Rules& r) { r.cells.count = 0; }, "rule cells", 1, 0},
+       {[](Rules& r) { ++head(r).magic; }, "magic of rules", ROTA_RULES_MAGIC,
+        ROTA_RULES_MAGIC + 1},
+       {[](Rules& r) { --r.cells.count; }, "cells of rules", cells - 1, cells},
+       {[=](Rules& r) { head(r).rules_at = static_cast<uint32_t>(cells + 1); }, "place of rules",
+        cells, cells + 1},
+       {[=](Rules& r) { head(r).words_at = static_cast<uint32_t>(cells + 1); },
+        "place of the lists of rules", cells, cells + 1},
+       {[=](Rules& r) { rule(r, 39).action = 0; }, "action of a rule", ROTA_RULE_LIMIT_BYTES, 0,
+        39},
+       {[=](Rules& r) { rule(r, 1).action = ROTA_RULE_DRY_RUN | 5; }, "action of a rule",
+        ROTA_RULE_LIMIT_BYTES, 5, 1},
+       {[=](Rules& r) { rule(r, 2).counter = ROTA_RULE_COUNTERS; }, "counter of a rule",
+        ROTA_RULE_COUNTERS, ROTA_RULE_COUNTERS, 2},
+       {[=](Rules& r) { list(r, 5) = static_cast<uint32_t>(room); }, "list of rules", room, room,
+        5},
+       {[=](Rules& r) { word(r, list(r, 5)) = ROTA_RULE_LIST_MAX + 1; }, "rules in a list",
+        ROTA_RULE_LIST_MAX, ROTA_RULE_LIST_MAX + 1, 5},
+       {[=](Rules& r) {
+          list(r, 5) = static_cast<uint32_t>(room - 1);
+          rule(r, 39).burst_ns = uint64_t{1} << 32;
+        },
+        "end of a list of rules", room, room + 1, 5},
+       {[=](Rules& r) { word(r, list(r, 5) + 1) = 40; }, "rule in a list", 40, 40, 5}});
+}
+
+TEST(Snapshot, RulesAreRefusedForTheirTrees) {
+  using Rules = SnapshotRules;
+  const uint64_t cells = the_rules().as<Rules>().cells.count;
+  const auto far = static_cast<uint32_t>(cells);
+  expect_each_refused<Rules>(
+      all_kinds()[4],
+      {{[](Rules& r) { head(r).ipv4.levels = 0; }, "levels of a tree", ROTA_LEVELS4, 0},
+       {[](Rules& r) { head(r).ipv4.levels = 7; }, "levels of a tree", ROTA_LEVELS4, 7},
+       {[](Rules& r) { head(r).ipv6.levels = 11; }, "levels of a tree", ROTA_LEVELS6, 11},
+       {[=](Rules& r) { head(r).ipv4.levels_at = far; }, "levels of a tree beyond the cells", cells,
+        cells},
+       {[=](Rules& r) { head(r).ipv6.lists_at = far; }, "lists of a tree's ranges", cells, cells},
+       {[](Rules& r) { head(r).ipv4.ranges = 33; }, "cells of a tree's level", 3, 2, 1},
+       {[](Rules& r) {
+          auto& levels = cell(r, head(r).ipv4.levels_at).levels;
+          levels[0] = levels[1];
+          head(r).ipv4.levels = 1;
+        },
+        "cells of a tree's root", 1, 2},
+       {[](Rules& r) { head(r).ipv4.ranges = 0; }, "cells of a tree's level", 0, 2, 1},
+       {[](Rules& r) { level(r, head(r).ipv4, 0).cells = 0; }, "cells of a tree's level", 1, 0, 0},
+       {[](Rules& r) { head(r).ipv6.levels = 2; }, "cells of a tree's level", 6, 2, 1},
+       {[=](Rules& r) { level(r, head(r).ipv4, 1).first = far - 1; },
+        "tree's level beyond the cells", cells, cells + 1, 1},
+       {[](Rules& r) { cell(r, level(r, head(r).ipv4, 1).first).starts4[0] = 1; },
+        "key of a tree's level", 1, 0, 0},
+       {[](Rules& r) { ++cell(r, level(r, head(r).ipv4, 0).first).starts4[1]; },
+        "key of a tree's level", 0x0a000f00, 0x0a000f01, 1},
+       {[](Rules& r) { --cell(r, level(r, head(r).ipv4, 1).first + 1).starts4[15]; },
+        "key of a tree's level", 0xffffffff, 0xfffffffe, 31},
+       {[](Rules& r) {
+          auto& starts = cell(r, level(r, head(r).ipv4, 1).first).starts4;
+          starts[3] = starts[2];
+        },
+        "start of a range", 1, 0, 3}});
 }
 
 // --- What blobs say of each other ---

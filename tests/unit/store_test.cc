@@ -259,7 +259,8 @@ TEST_F(StoreTest, ADatabaseOfTheFirstSchemaIsBroughtUpToDate) {
       "DROP INDEX audit_by_revision; ALTER TABLE audit DROP COLUMN draw;"
       "DELETE FROM meta WHERE key LIKE 'fallback_key%' OR key = 'draw';"
       "ALTER TABLE services DROP COLUMN sync; ALTER TABLE services DROP COLUMN slow_start_s;"
-      "ALTER TABLE backends DROP COLUMN flush_at_unix_s; PRAGMA user_version = 1");
+      "ALTER TABLE backends DROP COLUMN flush_at_unix_s;"
+      "DROP TABLE firewall; DROP TABLE firewall_trial; PRAGMA user_version = 1");
   EditMark mark;
   {
     Store store = open();
@@ -321,6 +322,32 @@ TEST_F(StoreTest, KnowsTheMarksOfItsHistory) {
   EXPECT_EQ(store.history(4)->size(), 2u);
 }
 
+TEST_F(StoreTest, TheFirewallAndItsTrialAreLoadedAgain) {
+  Model model;
+  {
+    Store store = open();
+    EXPECT_EQ(load(store).firewall(), "");
+    EXPECT_EQ(store.load_trial()->until_unix_s, 0u);
+    commit(store, model, put_firewall(model, "next_id: 16\n", "change the firewall"));
+    commit(store, model, put_firewall(model, "next_id: 17\n", "change the firewall"));
+    ASSERT_TRUE(store.save(KeptTrial{.until_unix_s = 0, .rules = {}, .rules_before = {}}).ok());
+    ASSERT_TRUE(
+        store
+            .save(KeptTrial{
+                .until_unix_s = kNow_s, .rules = "next_id: 17\n", .rules_before = "next_id: 16\n"})
+            .ok());
+  }
+  Store store = open();
+  EXPECT_EQ(load(store).firewall(), "next_id: 17\n");
+  EXPECT_EQ(store.audit(1)->front().what, "change the firewall");
+  const auto trial = store.load_trial();
+  EXPECT_EQ(trial->until_unix_s, kNow_s);
+  EXPECT_EQ(trial->rules, "next_id: 17\n");
+  EXPECT_EQ(trial->rules_before, "next_id: 16\n");
+  ASSERT_TRUE(store.save(KeptTrial{}).ok());
+  EXPECT_EQ(store.load_trial()->until_unix_s, 0u);
+}
+
 TEST_F(StoreTest, AnotherModelIsTakenWholeOrNotAtAll) {
   Store store = open();
   Model model = load(store);
@@ -340,6 +367,7 @@ TEST_F(StoreTest, AnotherModelIsTakenWholeOrNotAtAll) {
   commit(*other_store, other,
          add_backends(other, {.service = "www", .backends = {{"10.0.0.99:8443", std::nullopt}}},
                       kNow_s));
+  commit(*other_store, other, put_firewall(other, "next_id: 16\n", "change the firewall"));
   const auto history = other_store->history(0);
 
   const auto refused = store.replace(other, *history, true, {.backend_count = 1});
@@ -355,9 +383,10 @@ TEST_F(StoreTest, AnotherModelIsTakenWholeOrNotAtAll) {
   EXPECT_EQ(taken->mark(), other.mark());
   EXPECT_EQ(taken->fallback_key(), other.fallback_key());
   EXPECT_EQ(describe(load(store)), describe(other));
-  EXPECT_EQ(store.history(0)->size(), 3u);
+  EXPECT_EQ(load(store).firewall(), "next_id: 16\n");
+  EXPECT_EQ(store.history(0)->size(), 4u);
   EXPECT_FALSE(store.knows(model.mark()).value());
-  EXPECT_EQ(store.audit(20)->size(), 9u) << "what was given up stays in the audit trail";
+  EXPECT_EQ(store.audit(20)->size(), 10u) << "what was given up stays in the audit trail";
   const auto health = store.load_health();
   ASSERT_TRUE(health.ok());
   ASSERT_EQ(health->size(), 1u) << "of the backend that is the same in both";
