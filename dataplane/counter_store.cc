@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Rota authors
 #include "dataplane/counter_store.h"
 
+#include <bitset>
 #include <cerrno>
 #include <cstring>
 #include <fmt/format.h>
@@ -30,6 +31,14 @@ void count_opened(const Table& table, uint32_t service_limit, const Generation& 
   });
 }
 
+// The counters that a generation's rules count in.
+std::bitset<ROTA_RULE_COUNTERS> rule_counters_of(const Generation& generation) {
+  std::bitset<ROTA_RULE_COUNTERS> counters;
+  if (generation.rules.empty()) return counters;
+  for (const rota_cell& cell : rules_in(generation.rules)) counters.set(cell.rule.counter);
+  return counters;
+}
+
 }  // namespace
 
 CounterStore::CounterStore(const NodeFile& node)
@@ -52,6 +61,14 @@ void CounterStore::pass_on(const Generation& in_force, const Generation& next) {
     if (before == nullptr || !is_same_service(*before, *after)) zero_service(id);
     for (const SnapshotBackend& backend : next.services[id].backends()) give_slot(backend);
   }
+  if (next.rules.data() != in_force.rules.data()) zero_new_rules(in_force, next);
+}
+
+void CounterStore::zero_new_rules(const Generation& in_force, const Generation& next) {
+  const auto fresh = rule_counters_of(next) & ~rule_counters_of(in_force);
+  for (uint32_t counter = 0; counter < ROTA_RULE_COUNTERS; ++counter)
+    for (uint32_t worker = 0; fresh[counter] && worker < worker_count_; ++worker)
+      zero(of(worker).rules[counter]);
 }
 
 void CounterStore::count_adopted(const FlowMemory& flows, const Generation& first) {

@@ -25,11 +25,12 @@ class CounterStore {
   int fd() const { return fd_.get(); }
   CountersView of(uint32_t worker) { return counters_of(mapping_.data(), worker); }
 
-  // Zeroes the lines that `next` gives to another service or backend than had them before. To be
-  // called before any worker sees `next`. Cost: a look at each service, and at each backend of
-  // those that are not as in `in_force`.
+  // Zeroes the lines that `next` gives to another service, backend or rule than had them before. To
+  // be called before any worker sees `next`. Cost: a look at each service, at each backend of
+  // those that are not as in `in_force`, and at each rule if the rules are not.
   // The workers go on counting meanwhile, but not on these lines: rotad lets a counter slot and a
-  // service id rest before it gives them out again. Should a dataplane have missed the generations
+  // service id rest before it gives them out again, and a rule's counter is another's only after a
+  // generation without it. Should a dataplane have missed the generations
   // between, a worker that is just adding may bring the old number back, and nothing worse.
   void pass_on(const Generation& in_force, const Generation& next);
 
@@ -41,6 +42,7 @@ class CounterStore {
  private:
   void zero_service(uint32_t id);
   void give_slot(const SnapshotBackend& backend);
+  void zero_new_rules(const Generation& in_force, const Generation& next);
 
   uint32_t worker_count_;
   Mapping mapping_;

@@ -42,6 +42,15 @@ SnapshotLimits limits_of(const NodeFile& node) {
           .port_count = static_cast<uint32_t>(node.ports.size())};
 }
 
+// Bit p: the dataplane judges what comes by port p.
+uint64_t guarded_ports_of(const NodeFile& node) {
+  static_assert(kPortCountMax <= 64);
+  uint64_t ports = 0;
+  for (size_t index = 0; index < node.ports.size(); ++index)
+    ports |= uint64_t{node.is_guarded_inline(node.ports[index])} << index;
+  return ports;
+}
+
 uint64_t random_incarnation() {
   uint64_t number = 0;
   while (number == 0)
@@ -64,11 +73,13 @@ Dataplane::Dataplane(const NodeFile& node, const Sizing& sizing, const MemoryCho
       sync_event_(create_event()),
       pool_(create_pool(sizing, node.has_af_xdp())),
       quiescence_(static_cast<uint32_t>(node.worker_cores.size())),
+      buckets_(quiescence_),
       generations_(limits_of(node), flows_.memory().tickets(), quiescence_,
                    [this](const auto& in_force, const auto& next) { prepare(in_force, next); }),
       hand_over_(static_cast<uint32_t>(node.worker_cores.size())),
       ports_(node, pool_.get(), quiescence_),
-      link_(node.link_socket(), greeting(), generations_, ports_, [this] { peer_gone(); }) {
+      link_(node.link_socket(), greeting(), generations_, buckets_, ports_,
+            [this] { peer_gone(); }) {
   start_workers();
 }
 
@@ -86,12 +97,14 @@ void Dataplane::peer_gone() {
 WorkerShared Dataplane::shared() {
   return {.plan = ports_.plan(),
           .generation = generations_.in_force(),
+          .buckets = buckets_.in_use(),
           .stop = stop_,
           .quiescence = quiescence_,
           .hand_over = hand_over_,
           .pool = pool_.get(),
           .tick_base_s = flows_.memory().header().tick_base_s,
           .cycles_per_s = rte_get_tsc_hz(),
+          .guarded_ports = guarded_ports_of(node_),
           .may_sleep = node_.poll == Poll::adaptive,
           .sync_event = sync_event_.get()};
 }

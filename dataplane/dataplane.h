@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "dataplane/bucket_store.h"
 #include "dataplane/counter_store.h"
 #include "dataplane/flow_store.h"
 #include "dataplane/generation_store.h"
@@ -50,6 +51,7 @@ class Dataplane {
   Fd sync_event_;
   Pool pool_;
   Quiescence quiescence_;
+  BucketStore buckets_;
   GenerationStore generations_;
   HandOver hand_over_;
   PortSet ports_;

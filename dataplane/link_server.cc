@@ -13,11 +13,12 @@
 namespace rota {
 
 LinkServer::LinkServer(const std::string& path, const LinkGreeting& greeting,
-                       GenerationStore& generations, const PortSet& ports,
+                       GenerationStore& generations, BucketStore& buckets, const PortSet& ports,
                        std::function<void()> rotad_gone)
     : path_(path),
       greeting_(greeting),
       generations_(generations),
+      buckets_(buckets),
       ports_(ports),
       rotad_gone_(std::move(rotad_gone)),
       listener_(link_listen(path)) {
@@ -74,6 +75,7 @@ void LinkServer::take(LinkMessage& message) {
   if (const auto* blobs = message.as<LinkBlobs>()) return take_blobs(message, *blobs);
   if (const auto* publish = message.as<LinkPublish>()) return take_publish(message, *publish);
   if (const auto* tickets = message.as<LinkTickets>()) return take_tickets(*tickets);
+  if (message.as<LinkBuckets>() != nullptr) return take_buckets(message);
   disconnect(fmt::format("cannot be understood: message type {} of {} bytes",
                          static_cast<uint32_t>(message.type()), message.bytes.size()));
 }
@@ -89,6 +91,17 @@ void LinkServer::take_tickets(const LinkTickets& tickets) {
   if (tickets.count > kTicketsPerMessage)
     return disconnect(fmt::format("cannot be understood: tickets of {} services", tickets.count));
   for (uint32_t i = 0; i < tickets.count; ++i) generations_.raise_tickets(tickets.of[i]);
+}
+
+void LinkServer::take_buckets(LinkMessage& message) {
+  if (message.fds.size() != 1)
+    return disconnect(
+        fmt::format("cannot be understood: buckets with {} descriptors", message.fds.size()));
+  const std::string refusal = buckets_.use(message.fds[0]);
+  if (refusal.empty())
+    spdlog::info("limits are shared with the kernel's programs");
+  else
+    spdlog::error("limits stay the dataplane's own: {}", refusal);
 }
 
 void LinkServer::take_publish(LinkMessage& message, const LinkPublish& publish) {

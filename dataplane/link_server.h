@@ -10,6 +10,7 @@
 #include <functional>
 #include <string>
 
+#include "dataplane/bucket_store.h"
 #include "dataplane/generation_store.h"
 #include "dataplane/host/link.h"
 #include "dataplane/port_set.h"
@@ -30,7 +31,7 @@ class LinkServer {
   // Throws std::runtime_error when it cannot listen.
   // `rotad_gone` is called when a connected rotad is there no more.
   LinkServer(const std::string& path, const LinkGreeting& greeting, GenerationStore& generations,
-             const PortSet& ports, std::function<void()> rotad_gone);
+             BucketStore& buckets, const PortSet& ports, std::function<void()> rotad_gone);
   ~LinkServer();
   LinkServer(const LinkServer&) = delete;
   LinkServer& operator=(const LinkServer&) = delete;
@@ -48,6 +49,7 @@ class LinkServer {
   void take(LinkMessage& message);
   void take_blobs(LinkMessage& message, const LinkBlobs& blobs);
   void take_tickets(const LinkTickets& tickets);
+  void take_buckets(LinkMessage& message);
   void take_publish(LinkMessage& message, const LinkPublish& publish);
   void answer(uint64_t generation, const std::string& refusal);
   void disconnect(const std::string& why);
@@ -57,6 +59,7 @@ class LinkServer {
   std::string path_;
   LinkGreeting greeting_;
   GenerationStore& generations_;
+  BucketStore& buckets_;
   const PortSet& ports_;
   std::function<void()> rotad_gone_;
   Fd listener_;

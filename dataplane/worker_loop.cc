@@ -44,6 +44,7 @@ WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& f
       sync_(sync),
       cycles_per_ms_(shared.cycles_per_s / 1000),
       clock_(shared.tick_base_s, shared.cycles_per_s),
+      nanoseconds_(shared.cycles_per_s),
       sampler_(shared.cycles_per_s),
       sweep_rate_(buckets_per_cycle(flows.config(), shared.cycles_per_s)),
       send_(port_count),
@@ -56,6 +57,7 @@ WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& f
   worker_.tickets = flows.tickets();
   worker_.counters = counters;
   worker_.sync = &sync;
+  worker_.guarded_ports = shared.guarded_ports;
 }
 
 void WorkerLoop::run() {
@@ -66,6 +68,8 @@ void WorkerLoop::run() {
     now_ = clock_.tick(started_);
     plan_ = shared_.plan.load(std::memory_order_acquire);
     generation_ = shared_.generation.load(std::memory_order_acquire);
+    worker_.now_ns = nanoseconds_.ns(started_);
+    worker_.buckets = shared_.buckets.load(std::memory_order_acquire);
     mine_ = &plan_->workers[worker_.index];
 
     uint32_t moved = take_over();

@@ -28,12 +28,14 @@ namespace rota {
 struct WorkerShared {
   const std::atomic<const Plan*>& plan;
   const std::atomic<const Generation*>& generation;
+  const std::atomic<rota_buckets*>& buckets;
   const std::atomic<bool>& stop;
   Quiescence& quiescence;
   HandOver& hand_over;
   rte_mempool* pool;
   uint64_t tick_base_s;
   uint64_t cycles_per_s;
+  uint64_t guarded_ports;  // bit by port
   bool may_sleep;
   int sync_event;  // eventfd on which rotad waits for what workers tell
 };
@@ -97,6 +99,7 @@ class WorkerLoop {
   uint64_t told_ = 0;  // put_count() when rotad was last looked after
   Worker worker_;
   TickClock clock_;
+  NanosecondClock nanoseconds_;
   LatencySampler sampler_;
   Idle idle_;
   double sweep_rate_;  // buckets per cycle

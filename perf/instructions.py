@@ -27,6 +27,7 @@ CASES = {  # name: benchmark
     "ipv4_dsr": "forward_established/ipv4_dsr/flows:1000/burst:32",
     "ipv6_dnat": "forward_established/ipv6_dnat/flows:1000/burst:32",
     "ipv6_dsr": "forward_established/ipv6_dsr/flows:1000/burst:32",
+    "ipv4_dnat_10_rules": "forward_guarded/flows:1000/rules:10",
     "ipv4_new": "forward_new/ipv4_dnat/unproven:65536",
     "ipv4_syn_flood": "forward_syn_flood/ipv4_dnat/flows:1000",
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <utility>
@@ -144,7 +145,9 @@ void DataplaneLink::meet_if_all_told() {
   spdlog::info("dataplane: met, pid {}, {} workers, {} ports, generation {} in force", hello_.pid,
                hello_.worker_count, hello_.port_count, in_force_);
   watch_heartbeats();
+  buckets_unsent_ = static_cast<bool>(buckets_);
   begin_publication();
+  if (connected()) send();
   changed_();
 }
 
@@ -202,12 +205,26 @@ void DataplaneLink::raise_tickets(const LinkTickets& tickets) {
   if (connected()) link_send(socket_->native_handle(), bytes_of(tickets));
 }
 
+void DataplaneLink::share_buckets(int fd) {
+  buckets_ = Fd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!buckets_) spdlog::error("dataplane: no descriptor for buckets: {}", std::strerror(errno));
+  buckets_unsent_ = static_cast<bool>(buckets_);
+  if (connected()) send();
+}
+
 void DataplaneLink::send() {
-  int code = 0;
+  int code = buckets_unsent_ ? send_buckets() : 0;
   while (code == 0 && under_way_ && !root_sent_)
     code = unsent_.empty() ? send_root() : send_blobs();
   if (would_block(code)) return wait_writable();
   if (code != 0) lose(fmt::format("sending: {}", std::strerror(code)));
+}
+
+int DataplaneLink::send_buckets() {
+  const int fd = buckets_.get();
+  const int code = link_send(socket_->native_handle(), bytes_of(LinkBuckets{}), {&fd, 1});
+  buckets_unsent_ = code != 0;
+  return code;
 }
 
 int DataplaneLink::send_blobs() {

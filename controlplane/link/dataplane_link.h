@@ -64,6 +64,11 @@ class DataplaneLink {
   // Sent if the dataplane is met, else forgotten. A message too many for the socket is, too.
   void raise_tickets(const LinkTickets& tickets);
 
+  // Gives each dataplane that is met, before anything is published to it, the memory of the
+  // firewall's limits (bpf/rules.h: ROTA_BUCKET_ROWS rows): a BPF map made with BPF_F_MMAPABLE, or
+  // a file that cannot shrink. Keeps a descriptor of its own.
+  void share_buckets(int fd);
+
   // Sent now, or when a dataplane that fits is next met; not sent where it is in force already.
   void publish(Publication publication);
 
@@ -89,6 +94,7 @@ class DataplaneLink {
   void take_answer(const LinkAnswer& answer);
   void begin_publication();
   void send();
+  int send_buckets();
   int send_blobs();
   int send_root();
   void watch_heartbeats();
@@ -118,6 +124,8 @@ class DataplaneLink {
   bool root_sent_ = false;                        // of under_way_
   Digests held_;                                  // by the dataplane, on this connection
   Clock::time_point under_way_since_;
+  Fd buckets_;
+  bool buckets_unsent_ = false;  // on this connection
   double publish_ms_ = 0;
 };
 

@@ -53,7 +53,7 @@ uint32_t DataplaneMemory::worker_count() const {
 
 CountersReader DataplaneMemory::counters(uint32_t worker) const {
   const CountersView view = counters_of(counters_memory_.data(), worker);
-  return {*view.worker, view.services, view.backends, view.latencies};
+  return {*view.worker, view.services, view.backends, view.latencies, view.rules};
 }
 
 SyncChannel& DataplaneMemory::sync(uint32_t worker) const {

@@ -26,6 +26,7 @@ struct CountersReader {
   std::span<const ServiceCounters> services;   // by id
   std::span<const BackendCounters> backends;   // by slot
   std::span<const LatencyCounters> latencies;  // by service id
+  std::span<const RuleCounters> rules;         // by counter
 };
 
 // The tick of the dataplane whose flow memory it is, now.

@@ -3,9 +3,10 @@
 //
 // Counters: one shared memory object of the dataplane, each worker its own lines. Single writer
 // per worker; any process may read at any time with relaxed loads. All values only grow, but for
-// those named gauges. They start at zero with each start of the dataplane; a line of a service or
-// backend also when it passes to another one, and then the main thread is the writer.
-// Memory: 832 bytes per service and worker, most of it latency, and 64 per backend and worker.
+// those named gauges. They start at zero with each start of the dataplane; a line of a service,
+// backend or rule also when it passes to another one, and then the main thread is the writer.
+// Memory: 832 bytes per service and worker, most of it latency, 64 per backend and worker, and
+// 256 KiB of rules per worker.
 //
 // Conservation, per worker once it is quiet:
 //   received + taken_over + generated + from_kernel = sent + punted + handed_over + sum(dropped) +
@@ -17,6 +18,7 @@
 #include <cstdint>
 #include <span>
 
+#include "bpf/rules.h"
 #include "dataplane/core/drop.h"
 #include "dataplane/core/latency.h"
 #include "dataplane/core/snapshot.h"
@@ -108,7 +110,14 @@ struct alignas(64) LatencyCounters {
   Counter packets[kLatencyBuckets];  // by latency_bucket()
 };
 
+// What a rule of the firewall has decided, or would have (bpf/rules.h).
+struct RuleCounters {
+  Counter packets;
+  Counter bytes;  // of IP packets
+};
+
 static_assert(sizeof(ServiceCounters) == 64 && sizeof(BackendCounters) == 64);
+static_assert(sizeof(RuleCounters) == 16);
 static_assert(sizeof(LatencyCounters) == 768);
 
 // Makes a line zero, counter by counter.
@@ -131,7 +140,7 @@ struct CountersHeader {
   uint64_t bytes;  // of the whole object
 };
 inline constexpr uint32_t kCountersMagic = 0x6e756f63;  // "coun"
-inline constexpr uint32_t kCountersVersion = 5;
+inline constexpr uint32_t kCountersVersion = 6;
 
 // The lines of one worker, in the order of memory.
 struct CountersView {
@@ -139,11 +148,13 @@ struct CountersView {
   std::span<ServiceCounters> services;
   std::span<BackendCounters> backends;
   std::span<LatencyCounters> latencies;  // by service id
+  std::span<RuleCounters> rules;         // by rota_rule::counter; ROTA_RULE_COUNTERS of them
 };
 
 constexpr uint64_t counters_stride(uint32_t service_count, uint32_t backend_count) {
   return sizeof(WorkerCounters) + sizeof(ServiceCounters) * service_count +
-         sizeof(BackendCounters) * backend_count + sizeof(LatencyCounters) * service_count;
+         sizeof(BackendCounters) * backend_count + sizeof(LatencyCounters) * service_count +
+         sizeof(RuleCounters) * ROTA_RULE_COUNTERS;
 }
 constexpr uint64_t counters_bytes(uint32_t worker_count, uint32_t service_count,
                                   uint32_t backend_count) {
@@ -187,10 +198,12 @@ inline CountersView counters_of(std::byte* memory, uint32_t worker) {
   auto* services = reinterpret_cast<ServiceCounters*>(lines + sizeof(WorkerCounters));
   auto* backends = reinterpret_cast<BackendCounters*>(services + header->service_count);
   auto* latencies = reinterpret_cast<LatencyCounters*>(backends + header->backend_count);
+  auto* rules = reinterpret_cast<RuleCounters*>(latencies + header->service_count);
   return {counters,
           {services, header->service_count},
           {backends, header->backend_count},
-          {latencies, header->service_count}};
+          {latencies, header->service_count},
+          {rules, ROTA_RULE_COUNTERS}};
 }
 
 }  // namespace rota

@@ -22,6 +22,8 @@ enum class Drop : uint8_t {
   bad_transport_header,
   lying_length,
   fragment,
+  // guard
+  refused,
   // match
   icmp_unmatched,
   // pick
@@ -58,6 +60,7 @@ inline constexpr std::array<DropInfo, static_cast<size_t>(Drop::count)> kDrops{{
     {Drop::bad_transport_header, "bad_transport_header", "TCP or UDP header is impossible"},
     {Drop::lying_length, "lying_length", "a length field says more than what arrived"},
     {Drop::fragment, "fragment", "a fragment towards a VIP; fragments are not balanced yet"},
+    {Drop::refused, "refused", "a rule of the firewall refuses it"},
     {Drop::icmp_unmatched, "icmp_unmatched", "an ICMP error that quotes no flow of a service"},
     {Drop::no_backend, "no_backend", "the service has no backend that takes the flow"},
     {Drop::hairpin, "hairpin", "the client is on the backends' side: replies would bypass us"},

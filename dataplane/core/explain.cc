@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "dataplane/core/checksum.h"
+#include "dataplane/core/guard.h"
 #include "dataplane/core/headers.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/owner.h"
@@ -130,10 +131,21 @@ void cut_off(Packet& packet, Explanation& answer) {
   if (answer.reset) turn_into_reset(packet);
 }
 
-void run_stages(Packet& packet, const Generation& generation, const FlowMemoryView* flows,
-                uint16_t now, Explanation& answer) {
+void guard(Packet& packet, const ExplainQuestion& question, const Generation& generation,
+           Explanation& answer) {
+  if (!question.interface || generation.rules.empty() || !packet.on_its_way()) return;
+  rota_facts facts = facts_of(packet);
+  facts.interface = *question.interface;
+  const GuardVerdict verdict = verdict_of(generation.rules, facts);
+  if (verdict.rule != nullptr) answer.rule = verdict.rule->counter;
+  if (!verdict.passes) packet.drop_for(Drop::refused);
+}
+
+void run_stages(Packet& packet, const ExplainQuestion& question, const Generation& generation,
+                const FlowMemoryView* flows, uint16_t now, Explanation& answer) {
   const Burst alone(&packet, 1);
   parse(alone);
+  guard(packet, question, generation, answer);
   match(alone, generation);
   if (!packet.on_its_way()) return;
   const ServiceView& service = generation.services[packet.service];
@@ -160,7 +172,7 @@ Explanation explain(const ExplainQuestion& question, const Generation& generatio
   Frame frame = frame_of(question);
   Packet packet = received_packet(frame.bytes, frame.length, question.port);
   Explanation answer;
-  run_stages(packet, generation, flows, now, answer);
+  run_stages(packet, question, generation, flows, now, answer);
   answer.verdict = packet.verdict;
   answer.drop = packet.drop;
   return answer;

@@ -24,11 +24,15 @@ struct ExplainQuestion {
   Be16 destination_port;
   bool syn = false;   // TCP: a SYN; else a packet in the middle of a connection
   uint16_t port = 0;  // index of the port it would arrive on
+  // That port as the firewall's rules know it; nothing: none are asked.
+  std::optional<uint32_t> interface;
 };
 
 struct Explanation {
   Verdict verdict = Verdict::none;  // send, punt or drop
   Drop drop = Drop::none;
+  // Counter of the firewall's rule that decided; nothing: none did. Within all limits.
+  std::optional<uint32_t> rule;
   uint16_t service = 0;  // 0: no service is at the destination
   uint16_t worker = 0;   // the flow's owner
   bool decided = false;  // a service took it: choice and what follows are set

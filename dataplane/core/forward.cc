@@ -4,6 +4,7 @@
 
 #include "dataplane/core/decide.h"
 #include "dataplane/core/flow.h"
+#include "dataplane/core/guard.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
 #include "dataplane/core/rewrite.h"
@@ -77,6 +78,7 @@ void forward_burst(Burst burst, const Generation& generation, Worker& worker, ui
   worker.note_count = 0;
   fetch(burst);
   parse(burst);
+  guard(burst, generation, worker);
   match(burst, generation);
   own(burst, generation, worker);
   find(burst, worker);

@@ -18,7 +18,8 @@ namespace rota {
 
 // Gives every packet of the burst its verdict, and counts the drops. The caller counts `received`
 // or `taken_over` before, and `sent`, `punted`, `handed_over` when they have gone (or the drop when
-// they could not). worker.notes then holds what other owners must hear. `now` is the tick.
+// they could not). worker.notes then holds what other owners must hear. `now` is the tick; the
+// caller sets worker.now_ns, too, where the firewall has limits.
 // Cost: no allocation, lock, system call. REQUIRES: burst.size() <= kBurstMax.
 void forward_burst(Burst burst, const Generation& generation, Worker& worker, uint16_t now);
 

@@ -2,9 +2,9 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // Sync channel: the memory through which a worker tells rotad of its flows and hears of the
-// peer's, and asks for clients' MAC addresses. One per worker, all in one memory that the dataplane
-// makes and rotad, or whoever is connected in its place, maps writable. It lives as long as the
-// dataplane.
+// peer's, asks for clients' MAC addresses, and shows samples of what the firewall judged. One per
+// worker, all in one memory that the dataplane makes and rotad, or whoever is connected in its
+// place, maps writable. It lives as long as the dataplane.
 //
 // What a worker puts into `told` stays there until the peer has it: rotad reads ahead by peek(),
 // and release()s what the peer has acknowledged. So the ring is the buffer to send again from, it
@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "bpf/sample.h"
 #include "dataplane/core/flow_update.h"
 #include "dataplane/core/shared_ring.h"
 
@@ -23,6 +24,7 @@ namespace rota {
 inline constexpr uint32_t kUpdatesTold = 65536;  // per worker
 inline constexpr uint32_t kUpdatesHeard = 4096;  // per worker
 inline constexpr uint32_t kUnmetClients = 64;    // per worker
+inline constexpr uint32_t kSamplesShown = 1024;  // per worker
 
 struct alignas(64) SyncChannel {
   // Written by rotad.
@@ -32,9 +34,10 @@ struct alignas(64) SyncChannel {
   alignas(64) std::atomic<uint32_t> asleep;
   // Written by the worker: updates that found no room. Grown: tell the peer everything again.
   alignas(64) std::atomic<uint64_t> lost;
-  SharedRing<FlowUpdate, kUpdatesTold> told;    // worker -> rotad
-  SharedRing<FlowUpdate, kUpdatesHeard> heard;  // rotad -> worker
-  SharedRing<Address, kUnmetClients> unmet;     // worker -> rotad: on-link, their MAC not known
+  SharedRing<FlowUpdate, kUpdatesTold> told;       // worker -> rotad
+  SharedRing<FlowUpdate, kUpdatesHeard> heard;     // rotad -> worker
+  SharedRing<Address, kUnmetClients> unmet;        // worker -> rotad: on-link, their MAC not known
+  SharedRing<rota_sample, kSamplesShown> samples;  // worker -> rotad; while it is full none is put
 };
 
 constexpr uint64_t sync_channels_bytes(uint32_t worker_count) {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Rota authors
 //
-// Worker: all that one core owns while it forwards. Used by one thread; the tickets alone are
-// shared with other workers.
+// Worker: all that one core owns while it forwards. Used by one thread; the tickets and the buckets
+// alone are shared with others.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
+#include "bpf/rules.h"
+#include "bpf/sample.h"
 #include "dataplane/core/counters.h"
 #include "dataplane/core/flow_memory.h"
 #include "dataplane/core/note.h"
@@ -74,6 +76,11 @@ struct Worker {
   uint32_t questions_left = 0;    // that may still be asked in it
   uint64_t told_before_tick = 0;  // how much had been told when it began
   uint32_t hold_room = 0;         // packets that the caller can hold, at most
+  // Of the firewall (guard.h).
+  uint64_t guarded_ports = 0;       // bit p: packets that came by port p are judged here
+  uint64_t now_ns = 0;              // CLOCK_MONOTONIC, as the kernel's programs read it
+  rota_buckets* buckets = nullptr;  // ROTA_BUCKET_ROWS rows; nullptr: nothing is limited
+  rota_sampler sampler{};
   // Filled by forward_burst(): notes for other owners, at most one per packet of the burst.
   Note notes[kBurstMax];
   uint32_t note_count = 0;

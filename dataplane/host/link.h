@@ -11,6 +11,8 @@
 //   rotad -> dataplane   publish   generation number; fd: the sealed root
 //   dataplane -> rotad   answer    to publish: in force, or refused with the reason
 //   rotad -> dataplane   tickets   how far the peer's turns have come; not answered
+//   rotad -> dataplane   buckets   fd: the memory of the firewall's limits, which the XDP programs
+//                                  share, to be used from now on; not answered
 //   dataplane -> rotad   port      a port came, went or changed (also one per port after hello)
 //
 // The dataplane holds the blobs of the generation in force and those sent since; a digest it holds
@@ -27,11 +29,11 @@
 
 namespace rota {
 
-inline constexpr uint32_t kLinkVersion = 4;
+inline constexpr uint32_t kLinkVersion = 5;
 inline constexpr uint32_t kBlobsPerMessage = 128;  // below the kernel's 253 fds a message
 inline constexpr size_t kLinkMessageBytesMax = 4096;
 
-enum class LinkType : uint32_t { hello = 1, blobs, publish, answer, port, tickets };
+enum class LinkType : uint32_t { hello = 1, blobs, publish, answer, port, tickets, buckets };
 inline constexpr uint32_t kTicketsPerMessage = 128;
 
 struct LinkHello {
@@ -79,6 +81,11 @@ struct LinkTickets {
   LinkType type = LinkType::tickets;
   uint32_t count;
   TicketMark of[kTicketsPerMessage];
+};
+
+struct LinkBuckets {
+  LinkType type = LinkType::buckets;
+  uint32_t reserved = 0;
 };
 
 enum class PortKind : uint32_t { af_xdp = 1, pci = 2, vdev = 3 };

@@ -93,6 +93,17 @@ Mapping map_shared(int fd, bool writable) {
   return map(fd, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED);
 }
 
+Mapping map_shared_bytes(int fd, size_t bytes) {
+  struct stat status;
+  if (::fstat(fd, &status) != 0) return {};
+  if (S_ISREG(status.st_mode)) {  // of a map the kernel knows the size, and checks it
+    const int seals = ::fcntl(fd, F_GET_SEALS);
+    errno = seals < 0 || (seals & F_SEAL_SHRINK) == 0 ? EPERM : EINVAL;
+    if (errno == EPERM || static_cast<size_t>(status.st_size) < bytes) return {};
+  }
+  return map(fd, bytes, PROT_READ | PROT_WRITE, MAP_SHARED);
+}
+
 Digest digest_of(std::span<const std::byte> content) {
   const XXH128_hash_t hash = XXH3_128bits(content.data(), content.size());
   return {.low = hash.low64, .high = hash.high64};

@@ -47,6 +47,10 @@ Fd create_shared(const char* name, size_t bytes, Mapping& mapping);
 // Maps an fd whole, shared; read-only or read-write.
 Mapping map_shared(int fd, bool writable);
 
+// Maps the first `bytes` of a BPF map (made with BPF_F_MMAPABLE) or of a file, shared, read-write.
+// Refuses (empty, errno EPERM) a file that may shrink, and (EINVAL) what is shorter.
+Mapping map_shared_bytes(int fd, size_t bytes);
+
 Digest digest_of(std::span<const std::byte> content);
 
 }  // namespace rota

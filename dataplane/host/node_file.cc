@@ -249,6 +249,33 @@ void read_peer(const Item& item, NodeFile& node) {
   peer.key = item["key"].absolute_path();
 }
 
+void read_firewall(const Item& item, NodeFile& node) {
+  if (!item.is_there()) return;
+  item.expect_keys({"enforce", "interfaces"});
+  const Item enforce = item["enforce"];
+  if (enforce.is_there())
+    node.firewall.enforce = Enforce{static_cast<int>(enforce.one_of({"auto", "xdp", "inline"}))};
+  for (const NodePort& port : node.ports)
+    if (node.firewall.enforce == Enforce::xdp && port.kind != PortKind::af_xdp)
+      enforce.refuse_text("expected auto or inline: XDP never runs on port " + quote(port.name) +
+                          ", which DPDK owns");
+  const Item interfaces = item["interfaces"];
+  if (!interfaces.is_there()) return;
+  if (node.firewall.enforce == Enforce::in_line)
+    interfaces.refuse_text("expected with enforce auto or xdp: XDP guards them");
+  for (const Item& each : interfaces.list("a list of interfaces such as [eth2]")) {
+    std::string name = interface_name(each);
+    if (!is_af_xdp_port_name(name)) each.refuse(std::string(kAfXdpPortNameExpected));
+    for (const NodePort& port : node.ports)
+      if (port.name == name || port.device == name)
+        each.refuse_text("expected an interface of no port, and no port's name");
+    auto& known = node.firewall.interfaces;
+    if (std::find(known.begin(), known.end(), name) != known.end())
+      each.refuse_text("expected an interface of its own, found it a second time");
+    known.push_back(std::move(name));
+  }
+}
+
 void read_buffer_bytes(const Item& item, NodeFile& node) {
   if (item.is_there() && node.has_af_xdp())
     item.refuse_text("expected only without interfaces, whose buffers have a fixed size");
@@ -280,7 +307,7 @@ void read_hugepages(const Item& item, NodeFile& node) {
 NodeFile read_all(const Item& top) {
   top.expect_keys({"node", "run_dir", "state_dir", "ports", "workers", "main_core", "poll", "flows",
                    "buffer_bytes", "services", "backends", "hugepages", "flow_memory", "vips", "ha",
-                   "peer"});
+                   "peer", "firewall"});
   NodeFile node;
   node.node = top["node"].identifier(kNodeNameMax);
   read_directories(top, node);
@@ -299,6 +326,7 @@ NodeFile read_all(const Item& top) {
   read_vips(top["vips"], node);
   read_ha(top["ha"], top["vips"], node);
   read_peer(top["peer"], node);
+  read_firewall(top["firewall"], node);
   return node;
 }
 
@@ -307,6 +335,10 @@ NodeFile read_all(const Item& top) {
 bool NodeFile::has_af_xdp() const {
   return std::any_of(ports.begin(), ports.end(),
                      [](const NodePort& port) { return port.kind == PortKind::af_xdp; });
+}
+
+bool NodeFile::is_guarded_inline(const NodePort& port) const {
+  return port.kind != PortKind::af_xdp || firewall.enforce == Enforce::in_line;
 }
 
 std::variant<NodeFile, std::string> read_node_file(const std::string& path) {

@@ -39,6 +39,11 @@
 //     local_as: 65001
 //     neighbours: [{address: 203.0.113.1, as: 65000}]
 //     bfd_ms: 50                        # a neighbour is gone after three of them; 0: no BFD
+//   firewall: {enforce: auto, interfaces: [eth2]}  # auto: XDP where the kernel owns the port,
+//   inline
+//                                       # where DPDK does; xdp, inline: only so (inline judges of
+//                                       # an interface only what is served, not what is the
+//                                       # kernel's). Interfaces: others of this host, by XDP
 //   peer:                               # the other rotad of a pair; paths of PEM files
 //     {node: lb2, address: 192.0.2.2:7946, listen: 192.0.2.1:7946,
 //      ca: /etc/rota/ca.pem, certificate: /etc/rota/lb1.pem, key: /etc/rota/lb1.key}
@@ -75,6 +80,14 @@ struct NodePeer {
 };
 
 enum class Poll { adaptive, busy };
+// Where packets meet the firewall's rules.
+enum class Enforce { automatic, xdp, in_line };
+
+struct NodeFirewall {
+  Enforce enforce = Enforce::automatic;
+  std::vector<std::string> interfaces;  // of no port; to be guarded by XDP
+};
+
 enum class VipPlace { none, lo, interface };
 
 struct VrrpSettings {
@@ -120,9 +133,12 @@ struct NodeFile {
   // How a pair decides who gets packets; none: this node is alone.
   std::variant<std::monostate, VrrpSettings, BgpSettings> ha;
   std::optional<NodePeer> peer;
+  NodeFirewall firewall;
 
   // AF_XDP registers the packet pool with the kernel, which wants buffers that cross no page.
   bool has_af_xdp() const;
+  // Whether the dataplane judges the port's packets by the firewall's rules. Else XDP does.
+  bool is_guarded_inline(const NodePort& port) const;
   std::string api_socket() const { return run_dir + "/rotad.sock"; }
   std::string link_socket() const { return run_dir + "/dataplane.sock"; }
   std::string bpf_dir() const { return run_dir + "/bpf"; }

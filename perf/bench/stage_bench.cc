@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dataplane/core/flow.h"
+#include "dataplane/core/guard.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
 #include "dataplane/core/rewrite.h"
@@ -30,6 +31,7 @@ constexpr Stage kStages[] = {
        for (const Packet& packet : burst) __builtin_prefetch(packet.data, 1);
      }},
     {"parse", [](Burst burst, Lane&) { parse(burst); }},
+    {"guard", [](Burst burst, Lane& lane) { guard(burst, lane.generation(), lane.worker()); }},
     {"match", [](Burst burst, Lane& lane) { match(burst, lane.generation()); }},
     {"own",
      [](Burst burst, Lane& lane) {

@@ -97,7 +97,11 @@ class RotadEnd {
   BackendCounters& backend(uint32_t worker_index, uint32_t slot) {
     return counters_of(counters_.data(), worker_index).backends[slot];
   }
+  RuleCounters& rule(uint32_t worker_index, uint32_t counter) {
+    return counters_of(counters_.data(), worker_index).rules[counter];
+  }
   auto& heard(uint32_t worker) { return sync_channel_of(sync_.data(), worker).heard; }
+  auto& samples(uint32_t worker) { return sync_channel_of(sync_.data(), worker).samples; }
   FlowMemoryView flows() const { return *FlowMemoryView::open(flows_.bytes()); }
   uint64_t sum(Counter WorkerCounters::*counter) {
     uint64_t total = 0;

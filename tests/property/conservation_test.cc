@@ -8,6 +8,7 @@
 #include <deque>
 #include <gtest/gtest.h>
 
+#include "controlplane/compile/rule_set.h"
 #include "dataplane/core/flow.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
@@ -85,6 +86,18 @@ class Wire {
   std::mt19937_64& random_;
 };
 
+// A firewall that refuses some clients.
+std::vector<rota_cell> some_rules() {
+  std::vector<FirewallRule> rules(2);
+  rules[0].source = {.address = address("198.51.100.32"), .length = 29};
+  rules[1].source = {.address = address("2001:db8:1::30"), .length = 124};
+  for (FirewallRule& each : rules) {
+    each.rule.action = ROTA_RULE_DENY;
+    each.rule.port_last = UINT16_MAX;
+  }
+  return compile_rules(rules, 1)->cells;
+}
+
 // --- What is done with it: a dataplane's shell, with short rings and unreliable notes ---
 
 class Shell {
@@ -94,7 +107,10 @@ class Shell {
   static constexpr size_t kHeldMax = 20;
   static constexpr uint16_t kNoKernelSide = 1;  // a port
 
-  Shell() : wire_(random_) { change_generation(); }
+  Shell() : wire_(random_) {
+    for (uint32_t worker = 0; worker < kWorkers; ++worker) world_.worker(worker).guarded_ports = 1;
+    change_generation();
+  }
 
   void run(int bursts) {
     for (int i = 0; i < bursts && !testing::Test::HasFailure(); ++i) {
@@ -157,6 +173,7 @@ class Shell {
     auto services = random_services(random_);
     for (ServiceSpec& service : services) service.sync = static_cast<Sync>(below(random_, 3));
     world_.publish(mixed_generation(services, random_next_hops(random_)));
+    if (!one_in(random_, 3)) world_.built().set_rules(some_rules());
   }
   void deliver_note() {
     const Note note = notes_.front();
@@ -247,6 +264,7 @@ class Shell {
   }
   void expect_settled_flow_stays(const Packet& packet, uint32_t backend_id) {
     if (backend_id == 0 || packet.verdict == Verdict::hand_over) return;
+    if (packet.drop == Drop::refused) return;
     ASSERT_NE(packet.backend, nullptr);
     EXPECT_EQ(packet.backend->id, backend_id) << "an established flow moved";
     EXPECT_FALSE(packet.flags & (packet_flag::kNewFlow | packet_flag::kOrphan));

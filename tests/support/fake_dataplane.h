@@ -85,11 +85,12 @@ class FakeDataplane {
     ASSERT_EQ(link_send(connection_.get(), bytes_of(message)), 0);
   }
 
-  // True when a publish has come; blobs that came before it are in `blobs`.
+  // True when a publish has come; what came before it is in `blobs` and `buckets`.
   bool published() {
     LinkMessage message;
     while (link_receive(connection_.get(), message) == 0) {
       if (const auto* sent = message.as<LinkBlobs>()) take(*sent, message);
+      if (message.as<LinkBuckets>() != nullptr) buckets.push_back(std::move(message.fds.at(0)));
       if (const auto* publish = message.as<LinkPublish>()) {
         generations.push_back(publish->generation);
         root = map_sealed(message.fds.at(0).get());
@@ -100,6 +101,7 @@ class FakeDataplane {
   }
 
   std::multiset<std::string> blobs;  // contents received
+  std::vector<Fd> buckets;
   std::vector<uint64_t> generations;
   Mapping root;  // of the last publish
 

@@ -68,10 +68,22 @@ class Frame {
     return *this;
   }
   Frame& ipv4(const std::string& source, const std::string& destination) {
-    return ip(source, destination, false);
+    return ip(address(source), address(destination), false);
   }
   Frame& ipv6(const std::string& source, const std::string& destination) {
-    return ip(source, destination, true);
+    return ip(address(source), address(destination), true);
+  }
+  Frame& ip(const Address& source, const Address& destination, bool ipv6) {
+    source_ = source;
+    destination_ = destination;
+    ipv6_ = ipv6;
+    return *this;
+  }
+  // Another protocol than the following ones; its bytes are the payload.
+  Frame& other(uint8_t protocol) {
+    protocol_ = protocol;
+    l4_.clear();
+    return *this;
   }
   Frame& options(size_t words) {  // IPv4: no-operation options
     option_bytes_ = words * 4;
@@ -142,7 +154,7 @@ class Frame {
     Bytes l4 = l4_;
     if (protocol_ == 17) put16(l4, 4, static_cast<uint32_t>(l4.size()));
     const size_t at = protocol_ == 6 ? 16 : protocol_ == 17 ? 6 : 2;
-    if (protocol_ != 17 || udp_checksum_) {
+    if (has_checksum()) {
       uint32_t checksum = slow_checksum(l4, 0, l4.size(), pseudo_sum(l4.size()));
       if (protocol_ == 17 && checksum == 0) checksum = 0xffff;
       put16(l4, at, checksum);
@@ -150,6 +162,9 @@ class Frame {
     Bytes ip = ipv6_ ? ipv6_header(l4.size()) : ipv4_header(l4.size());
     ip.insert(ip.end(), l4.begin(), l4.end());
     return ip;
+  }
+  size_t ip_size() const {
+    return ipv6_ ? 40 + extensions_.size() * 8 + l4_.size() : 20 + option_bytes_ + l4_.size();
   }
   Bytes bytes() const {
     Bytes frame{2, 0, 0, 0, 0, 0xaa, 2, 0, 0, 0, 0, 0xbb};
@@ -166,11 +181,8 @@ class Frame {
   }
 
  private:
-  Frame& ip(const std::string& source, const std::string& destination, bool ipv6) {
-    source_ = address(source);
-    destination_ = address(destination);
-    ipv6_ = ipv6;
-    return *this;
+  bool has_checksum() const {
+    return protocol_ == 17 ? udp_checksum_ : protocol_ == 6 || protocol_ == (ipv6_ ? 58 : 1);
   }
   Bytes address_bytes(const Address& value) const {
     return Bytes(value.bytes.begin() + (ipv6_ ? 0 : 12), value.bytes.end());

@@ -61,7 +61,8 @@ class World {
 
   explicit World(const WorldSize& size = {})
       : flow_bytes_(flow_memory_size(config_of(size))),
-        counter_bytes_(counters_bytes(size.workers, size.services, size.backends)) {
+        counter_bytes_(counters_bytes(size.workers, size.services, size.backends)),
+        bucket_bytes_(sizeof(rota_buckets) * ROTA_BUCKET_ROWS) {
     memory_.emplace(format(flow_bytes(), config_of(size), HashKey{{0x1234, 0x5678}}, 0));
     format_counters(counter_bytes_.bytes(), size.workers, size.services, size.backends);
     for (uint32_t w = 0; w < size.workers; ++w) {
@@ -75,6 +76,7 @@ class World {
       seat.worker.tickets = memory_->tickets();
       seat.worker.counters = counters_of(counter_bytes_.bytes().data(), w);
       seat.worker.sync = seat.channel.get();
+      seat.worker.buckets = reinterpret_cast<rota_buckets*>(bucket_bytes_.bytes().data());
     }
   }
 
@@ -161,6 +163,7 @@ class World {
   };
   PageMemory flow_bytes_;
   PageMemory counter_bytes_;
+  PageMemory bucket_bytes_;
   std::optional<FlowMemory> memory_;
   std::vector<std::unique_ptr<Seat>> seats_;
   std::unique_ptr<BuiltGeneration> generation_;

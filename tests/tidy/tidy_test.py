@@ -17,8 +17,8 @@ import sys
 
 # Folder -> what its files may include of ours; the first folder that matches a file counts.
 MAY_INCLUDE = {
-    "dataplane/core": ["dataplane/core/", "bpf/abi.h", "bpf/rules.h", "bpf/steer.h",
-                       "bpf/verdict.h"],
+    "dataplane/core": ["dataplane/core/", "bpf/abi.h", "bpf/rules.h", "bpf/sample.h",
+                       "bpf/steer.h", "bpf/verdict.h"],
     "dataplane/host": ["dataplane/core/", "dataplane/host/", "bpf/"],
     "dataplane": ["dataplane/", "bpf/"],
     "controlplane": ["controlplane/", "dataplane/core/", "dataplane/host/", "bpf/"],

@@ -177,6 +177,38 @@ TEST_F(DataplaneLinkTest, ADataplaneThatComesBackGetsEverythingAgain) {
   EXPECT_EQ(dataplane.blobs.count("web"), 2u);
 }
 
+TEST_F(DataplaneLinkTest, EachDataplaneGetsTheBucketsBeforeAGeneration) {
+  Mapping memory;
+  Fd ours = create_shared("buckets", 4096, memory);
+  link_.share_buckets(ours.get());
+  ours.reset();  // the link has its own descriptor
+  link_.publish(publication(1, {"web"}));
+  FakeDataplane dataplane(path_);
+  for (const size_t times : {1u, 2u}) {
+    meet(dataplane);
+    until([&] { return dataplane.published(); });
+    ASSERT_EQ(dataplane.buckets.size(), times);
+    const Mapping theirs = map_shared(dataplane.buckets.back().get(), true);
+    ASSERT_TRUE(theirs);
+    theirs.data()[0] = std::byte(times);
+    EXPECT_EQ(memory.data()[0], std::byte(times)) << "it is the same memory";
+    dataplane.hang_up();
+    until([&] { return !link_.connected(); });
+  }
+}
+
+TEST_F(DataplaneLinkTest, BucketsGoToADataplaneThatIsThereAlready) {
+  FakeDataplane dataplane(path_);
+  meet(dataplane);
+  Mapping memory;
+  link_.share_buckets(create_shared("buckets", 4096, memory).get());
+  until([&] {
+    dataplane.published();
+    return !dataplane.buckets.empty();
+  });
+  EXPECT_TRUE(link_.connected());
+}
+
 TEST_F(DataplaneLinkTest, ARestartedRotadLeavesItsGenerationInForce) {
   FakeDataplane dataplane(path_);
   link_.publish(publication(5, {"web"}));

@@ -164,10 +164,11 @@ TEST_F(NodeFileTest, APortHasOneDeviceOfItsOwn) {
 }
 
 TEST_F(NodeFileTest, AnAfXdpPortHasANameThatCanBeADirectoryInABpffs) {
-  for (const std::string name : {"out.0", "endpoints", "counters", "abi"})
+  for (const std::string name : {"out.0", "endpoints", "counters", "abi", "buckets", "hits"})
     EXPECT_EQ(refusal_with("name: out0", "name: " + name),
-              ":4: ports[0].name: expected a name without '.' and '/', other than endpoints, "
-              "counters and abi (it becomes a directory in a bpffs), found \"" +
+              ":4: ports[0].name: expected a name without '.' and '/', other than abi, buckets, "
+              "counters, endpoints, hits, rules, samplers, samples (it becomes a directory in a "
+              "bpffs), found \"" +
                   name + "\"");
   EXPECT_EQ(refusal_with("name: in0", "name: in.0"), "accepted") << "not steered: DPDK owns it";
 }
@@ -208,6 +209,49 @@ TEST_F(NodeFileTest, APeerIsAnotherNodeWithAddressesAndPaths) {
             ":20: peer.ca: expected an absolute path, found \"ca.pem\"");
   EXPECT_EQ(refusal_with("  key: /etc/rota/lb1.key\n", ""),
             ":17: peer.key: expected a text, found nothing");
+}
+
+TEST_F(NodeFileTest, TheFirewallIsEnforcedWhereThePortIsOwned) {
+  const auto guarded_inline = [&](const std::string& more) {
+    const auto result = read(kWhole + more);
+    const auto* node = std::get_if<NodeFile>(&result);
+    if (node == nullptr) return std::get<std::string>(result);
+    std::string ports;
+    for (const NodePort& port : node->ports)
+      if (node->is_guarded_inline(port)) ports += port.name + " ";
+    return ports;
+  };
+  EXPECT_EQ(guarded_inline(""), "in0 t0 ");
+  EXPECT_EQ(guarded_inline("firewall: {enforce: auto}\n"), "in0 t0 ");
+  EXPECT_EQ(guarded_inline("firewall: {enforce: inline}\n"), "out0 in0 t0 ");
+  const auto result = read(
+      "node: a\nports: [{name: p, interface: eth0}]\nworkers: [{core: 1}]\n"
+      "firewall: {enforce: xdp, interfaces: [eth2, eth3]}\n");
+  const auto* node = std::get_if<NodeFile>(&result);
+  ASSERT_NE(node, nullptr) << std::get<std::string>(result);
+  EXPECT_EQ(node->firewall.enforce, Enforce::xdp);
+  EXPECT_EQ(node->firewall.interfaces, (std::vector<std::string>{"eth2", "eth3"}));
+  EXPECT_FALSE(node->is_guarded_inline(node->ports[0]));
+}
+
+TEST_F(NodeFileTest, RefusalsOfAFirewallSayWhatWasExpected) {
+  const auto refused = [&](const std::string& firewall) {
+    return refusal(kWhole + ("firewall: " + firewall + "\n"));
+  };
+  EXPECT_EQ(refused("{enforce: kernel}"),
+            ":23: firewall.enforce: expected one of auto, xdp, inline, found \"kernel\"");
+  EXPECT_EQ(refused("{enforce: xdp}"),
+            ":23: firewall.enforce: expected auto or inline: XDP never runs on port \"in0\", which "
+            "DPDK owns");
+  EXPECT_EQ(refused("{enforce: inline, interfaces: [eth2]}"),
+            ":23: firewall.interfaces: expected with enforce auto or xdp: XDP guards them");
+  for (const char* taken : {"eth0", "t0"})
+    EXPECT_EQ(refused(std::string("{interfaces: [") + taken + "]}"),
+              ":23: firewall.interfaces[0]: expected an interface of no port, and no port's name");
+  EXPECT_EQ(
+      refused("{interfaces: [eth2, eth2]}"),
+      ":23: firewall.interfaces[1]: expected an interface of its own, found it a second time");
+  EXPECT_NE(refused("{interface: eth2}"), "accepted");
 }
 
 TEST_F(NodeFileTest, WhatIsNoYamlIsRefusedWithItsLine) {
