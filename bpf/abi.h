@@ -30,7 +30,7 @@ typedef uint64_t rota_u64;
 
 /* Bumped whenever a layout below or the meaning of a map changes. A rotad that finds maps of
  * another version makes new ones, and the programs go over to them in one step each. */
-#define ROTA_ABI_VERSION 2
+#define ROTA_ABI_VERSION 3
 
 /* What an endpoint key stands for: the same numbers as EndpointKind in core/snapshot.h. */
 enum rota_endpoint_kind {
@@ -80,7 +80,8 @@ ROTA_STATIC_ASSERT(sizeof(struct rota_endpoint_entry) == 24, "endpoint entry lay
 /* Receive queues of one port that can have a socket. */
 #define ROTA_STEER_QUEUES 64
 
-/* Per-CPU counters of the steering program: index of the counters map. */
+/* Per-CPU counters: index of the counters map. Each packet that reaches a program of ours, steering
+ * or guarding, is counted in one of them. */
 enum rota_steer_counter {
   ROTA_STEER_COUNTER_KERNEL = 0,   /* passed to the kernel */
   ROTA_STEER_COUNTER_SERVED = 1,   /* handed to the dataplane's socket */

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* SPDX-FileCopyrightText: The Rota authors
  *
- * steer.bpf.c: the XDP program of a port that the kernel owns. What is served goes to the
- * dataplane's AF_XDP socket of the receive queue, or is dropped and counted while there is none;
- * all else goes to the kernel. Before either, the firewall's rules may refuse it.
+ * steer.bpf.c: the XDP programs of interfaces that the kernel owns; each is loaded by itself.
+ *
+ * xsk_def_prog, of a port: what is served goes to the dataplane's AF_XDP socket of the receive
+ * queue, or is dropped and counted while there is none; all else goes to the kernel. Before either,
+ * the firewall's rules may refuse it.
+ *
+ * guard, of other interfaces: what the rules do not refuse goes to the kernel.
  *
  * It reads no more of a packet than served-or-not needs: a served packet that is malformed further
  * on is the dataplane's to drop by name. What does not even say for whom it is, the kernel gets.
  *
- * The program's name, the name of xsks_map and xsk_prog_version are load-bearing: by them libxdp
+ * The name xsk_def_prog, that of xsks_map and xsk_prog_version are load-bearing: by them libxdp
  * (inside DPDK's AF_XDP driver) recognises a program that it can use instead of its own.
  */
 /* The helpers need the types first. */
@@ -115,8 +119,9 @@ static __always_inline int is_icmpv6_error(__u8 type) { return type >= 1 && type
 struct packet {
   struct rota_steer_packet steer;
   __u32 ip_bytes;
-  __u8 is_ip;
-  __u8 protocol; /* of a fragment, too */
+  __u8 is_judged; /* by the firewall's rules: IP, and no neighbour discovery */
+  __u8 hop_limit; /* IPv6 */
+  __u8 protocol;  /* of a fragment, too */
   __u8 has_flags;
   __u8 tcp_flags;
 };
@@ -139,6 +144,8 @@ static __always_inline void parse_transport(const struct cursor* cursor, __u8 pr
     if (!has(cursor, sizeof(*type))) return;
     if (packet->is_ipv6 ? is_icmpv6_error(*type) : is_icmp_error(*type))
       packet->shape = ROTA_SHAPE_ICMP_ERROR;
+    if (packet->is_ipv6 && rota_is_neighbour_discovery(*type, parsed->hop_limit))
+      parsed->is_judged = 0;
   }
 }
 
@@ -156,7 +163,7 @@ static __always_inline void parse_ipv4(struct cursor* cursor, struct packet* par
   if (!has(cursor, header_bytes)) return;
   packet->source = map_ipv4(ip->saddr);
   packet->destination = map_ipv4(ip->daddr);
-  parsed->is_ip = 1;
+  parsed->is_judged = 1;
   parsed->ip_bytes = cursor->left;
   parsed->protocol = ip->protocol;
   if (ip->frag_off & bpf_htons(IPV4_FRAGMENT_BITS)) {
@@ -180,8 +187,9 @@ static __always_inline void parse_ipv6(struct cursor* cursor, struct packet* par
   __builtin_memcpy(&packet->destination, &ip->daddr, sizeof(packet->destination));
   __u8 next = ip->nexthdr;
   cursor->left = bpf_ntohs(ip->payload_len) + (__u32)sizeof(*ip);
-  parsed->is_ip = 1;
+  parsed->is_judged = 1;
   parsed->ip_bytes = cursor->left;
+  parsed->hop_limit = ip->hop_limit;
   advance(cursor, sizeof(*ip));
   for (int i = 0; i < EXTENSION_HEADERS_MAX; ++i) {
     const struct extension_header* extension = cursor->at;
@@ -255,10 +263,13 @@ __attribute__((noinline)) int may_pass(const struct packet* packet) {
   if (!packet) return 1;
   const __u32 only = 0;
   void* cells = bpf_map_lookup_elem(&rules, &only);
-  if (!cells || !packet->is_ip) return 1;
+  if (!cells || !packet->is_judged) return 1;
   const struct rota_facts facts = facts_of(packet);
-  __u32 decided_by;
-  return rota_may_pass(cells, &facts, bpf_ktime_get_ns(), &decided_by);
+  const __u64 now_ns = bpf_ktime_get_ns();
+  __u32 decided;
+  const int passes = rota_may_pass(cells, &facts, now_ns, &decided);
+  rota_show(cells, &facts, decided, passes, now_ns);
+  return passes;
 }
 
 SEC("xdp")
@@ -280,6 +291,18 @@ int xsk_def_prog(struct xdp_md* ctx) {
   }
   count(ROTA_STEER_COUNTER_SERVED);
   return bpf_redirect_map(&xsks_map, queue, XDP_DROP);
+}
+
+SEC("xdp")
+int guard(struct xdp_md* ctx) {
+  struct packet packet = {.steer = {.interface = ctx->ingress_ifindex}};
+  parse(ctx, &packet);
+  if (!may_pass(&packet)) {
+    count(ROTA_STEER_COUNTER_REFUSED);
+    return XDP_DROP;
+  }
+  count(ROTA_STEER_COUNTER_KERNEL);
+  return XDP_PASS;
 }
 
 /* Read by libxdp from BTF: the version of the interface that xsks_map stands for. */

@@ -12,6 +12,16 @@
 #include "controlplane/steering/kernel.h"
 
 namespace rota {
+namespace {
+
+constexpr uint32_t kCountersAtOnce = 1024;
+
+Error unreadable(int error) {
+  return {ErrorCode::internal,
+          fmt::format("firewall: cannot read the hits map: {}", kernel::why(error))};
+}
+
+}  // namespace
 
 Result<Done> put_rules(int rules, std::span<const rota_cell> cells) {
   const auto failed = [](const char* what) {
@@ -42,17 +52,33 @@ Result<Done> put_rules(int rules, std::span<const rota_cell> cells) {
 
 Result<std::vector<rota_rule_hits>> read_hits(int hits, uint32_t count) {
   const int cpus = libbpf_num_possible_cpus();
-  std::vector<rota_rule_hits> per_cpu(static_cast<size_t>(std::max(cpus, 1)));
+  if (cpus < 0) return unreadable(-cpus);
+  std::vector<uint32_t> counters(kCountersAtOnce);
+  std::vector<rota_rule_hits> counted(kCountersAtOnce * static_cast<size_t>(cpus));
   std::vector<rota_rule_hits> all(count);
-  for (uint32_t counter = 0; counter < count; ++counter) {
-    if (cpus < 0 || bpf_map_lookup_elem(hits, &counter, per_cpu.data()) != 0)
-      return Error{ErrorCode::internal, "firewall: cannot read the hits map"};
-    for (const rota_rule_hits& counted : per_cpu) {
-      all[counter].packets += counted.packets;
-      all[counter].bytes += counted.bytes;
+  uint32_t last = 0;
+  for (uint32_t first = 0; first < count;) {
+    uint32_t got = std::min(kCountersAtOnce, count - first);
+    const int result = bpf_map_lookup_batch(hits, first == 0 ? nullptr : &last, &last,
+                                            counters.data(), counted.data(), &got, nullptr);
+    // The last ones of the map come with ENOENT.
+    if ((result != 0 && result != -ENOENT) || got == 0) return unreadable(-result);
+    for (size_t i = 0; i < got * static_cast<size_t>(cpus); ++i) {
+      rota_rule_hits& sum = all[first + i / static_cast<size_t>(cpus)];
+      sum.packets += counted[i].packets;
+      sum.bytes += counted[i].bytes;
     }
+    first += got;
   }
   return all;
+}
+
+Result<Done> zero_hits(int hits, uint32_t counter) {
+  const int cpus = libbpf_num_possible_cpus();
+  const std::vector<rota_rule_hits> none(static_cast<size_t>(std::max(cpus, 1)));
+  if (cpus > 0 && bpf_map_update_elem(hits, &counter, none.data(), BPF_ANY) == 0) return Done{};
+  return Error{ErrorCode::internal, fmt::format("firewall: cannot zero the hits of counter {}: {}",
+                                                counter, kernel::why(cpus > 0 ? errno : -cpus))};
 }
 
 }  // namespace rota

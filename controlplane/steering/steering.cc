@@ -20,6 +20,7 @@
 #include "controlplane/steering/endpoint_map.h"
 #include "controlplane/steering/kernel.h"
 #include "controlplane/steering/rule_maps.h"
+#include "controlplane/steering/sample_ring.h"
 #include "dataplane/host/port_name.h"
 
 namespace rota {
@@ -32,7 +33,7 @@ struct CloseObject {
 };
 using Object = std::unique_ptr<steer_bpf, CloseObject>;
 
-// What is pinned of one port.
+// What is pinned of one port or guarded interface.
 struct PortPins {
   std::string directory;
   std::string link;
@@ -41,9 +42,23 @@ struct PortPins {
 
 Error failure(ErrorCode code, std::string message) { return {code, std::move(message)}; }
 
-Object open_object(uint32_t capacity) {
+// A port or interface, as messages begin.
+std::string said(const std::string& name, XdpProgram program) {
+  return fmt::format("{} {}", program == XdpProgram::steer ? "port" : "interface", name);
+}
+
+bpf_program* program_in(const steer_bpf& object, XdpProgram program) {
+  return program == XdpProgram::steer ? object.progs.xsk_def_prog : object.progs.guard;
+}
+
+// Loading it loads the maps, and the one program, if any.
+Object open_object(uint32_t capacity, std::optional<XdpProgram> wanted) {
   Object object(steer_bpf__open());
-  if (object != nullptr) bpf_map__set_max_entries(object->maps.endpoints, capacity);
+  if (object == nullptr) return object;
+  bpf_map__set_max_entries(object->maps.endpoints, capacity);
+  bpf_map__set_autocreate(object->maps.xsks_map, wanted == XdpProgram::steer);
+  for (const XdpProgram program : {XdpProgram::steer, XdpProgram::guard})
+    bpf_program__set_autoload(program_in(*object, program), program == wanted);
   return object;
 }
 
@@ -61,23 +76,22 @@ bool reuse_pinned(bpf_map* map, const std::string& path) {
   return pinned && fits(pinned.get(), map) && bpf_map__reuse_fd(map, pinned.get()) == 0;
 }
 
-// Those that all ports share, and that outlive a run.
-std::array<bpf_map*, 5> shared_maps(const steer_bpf& object) {
+// Those that all share, and that outlive a run.
+std::array<bpf_map*, 7> shared_maps(const steer_bpf& object) {
   const auto& maps = object.maps;
-  return {maps.endpoints, maps.counters, maps.rules, maps.buckets, maps.hits};
+  return {maps.endpoints, maps.counters, maps.rules,   maps.buckets,
+          maps.hits,      maps.samples,  maps.samplers};
 }
 
-// The maps that all ports share, of the earlier run where they are of this ABI version.
+// The maps that all share, of the earlier run where they are of this ABI version.
 class SharedMaps {
  public:
   explicit SharedMaps(std::string directory) : directory_(std::move(directory)) {}
 
   Result<Object> open(uint32_t capacity) {
     const kernel::Words words;
-    Object object = open_object(capacity);
+    Object object = open_object(capacity, std::nullopt);
     if (object == nullptr) return failed("cannot read the XDP object", words);
-    bpf_program__set_autoload(object->progs.xsk_def_prog, false);
-    bpf_map__set_autocreate(object->maps.xsks_map, false);
     const std::vector<bpf_map*> made = reuse(*object);
     if (steer_bpf__load(object.get()) != 0) return failed("cannot make the maps", words);
     if (made.empty()) return object;
@@ -148,72 +162,86 @@ int attach_in_mode(int program, uint32_t ifindex, uint32_t mode, Descriptor& lin
 }  // namespace
 
 struct Steering::State {
+  struct Attached {
+    XdpProgram program;
+    Descriptor link;
+  };
+
   std::string directory;
   uint32_t capacity;
   Object shared;
   EndpointMap endpoints;
-  // Ports whose program is known to be ours and up to date.
-  std::map<std::string, Descriptor> links;
+  SampleRing samples;
+  // Where the program is known to be ours and up to date.
+  std::map<std::string, Attached> attached;
 
-  PortPins pins(const std::string& port) const {
-    const std::string own = directory + "/" + port;
+  PortPins pins(const std::string& name) const {
+    const std::string own = directory + "/" + name;
     return {.directory = own, .link = own + "/link", .xsks_map = own + "/xsks_map"};
   }
+  bool runs(const std::string& name, XdpProgram program) const {
+    const auto known = attached.find(name);
+    return known != attached.end() && known->second.program == program;
+  }
 
-  Result<Object> load_program(const std::string& port) const;
-  Result<Attachment> adopt(const std::string& port, Descriptor link,
+  Result<Object> load_program(const std::string& name, XdpProgram wanted) const;
+  Result<Attachment> adopt(const std::string& name, XdpProgram wanted, Descriptor link,
                            const kernel::ProgramInfo& running);
-  Result<Attachment> attach_new(const std::string& port, uint32_t ifindex);
+  Result<Attachment> attach_new(const std::string& name, XdpProgram wanted, uint32_t ifindex);
 };
 
-// An instance of the program for this port: on the shared maps, and on the port's xsks_map.
-Result<Object> Steering::State::load_program(const std::string& port) const {
+// An instance of the program: on the shared maps, and on the port's xsks_map.
+Result<Object> Steering::State::load_program(const std::string& name, XdpProgram wanted) const {
   const kernel::Words words;
   const auto failed = [&](const char* what) {
     const int error = errno;
-    return failure(ErrorCode::internal,
-                   fmt::format("port {}: {}: {}{}", port, what, kernel::why(error), words.text()));
+    return failure(ErrorCode::internal, fmt::format("{}: {}: {}{}", said(name, wanted), what,
+                                                    kernel::why(error), words.text()));
   };
-  const PortPins own = pins(port);
+  const PortPins own = pins(name);
   if (mkdir(own.directory.c_str(), 0700) != 0 && errno != EEXIST)
     return failed("cannot make its directory in the bpffs");
-  Object object = open_object(capacity);
+  Object object = open_object(capacity, wanted);
   if (object == nullptr) return failed("cannot read the XDP object");
   bpf_map__set_autocreate(object->maps.abi, false);
   const auto maps = shared_maps(*object), made = shared_maps(*shared);
   for (size_t i = 0; i < maps.size(); ++i)
     if (bpf_map__reuse_fd(maps[i], bpf_map__fd(made[i])) != 0)
       return failed("cannot use the shared maps");
-  const bool reused = reuse_pinned(object->maps.xsks_map, own.xsks_map);
+  const bool has_sockets = wanted == XdpProgram::steer;
+  const bool reused = has_sockets && reuse_pinned(object->maps.xsks_map, own.xsks_map);
   if (steer_bpf__load(object.get()) != 0) return failed("the kernel refused the XDP program");
-  if (!reused && !kernel::pin(bpf_map__fd(object->maps.xsks_map), own.xsks_map))
+  if (has_sockets && !reused && !kernel::pin(bpf_map__fd(object->maps.xsks_map), own.xsks_map))
     return failed("cannot pin xsks_map");
   return object;
 }
 
-// The port has a link of an earlier run: keeps or replaces the program on it.
-Result<Attachment> Steering::State::adopt(const std::string& port, Descriptor link,
-                                          const kernel::ProgramInfo& running) {
-  auto object = load_program(port);
+// There is a link of an earlier run: keeps or replaces the program on it.
+Result<Attachment> Steering::State::adopt(const std::string& name, XdpProgram wanted,
+                                          Descriptor link, const kernel::ProgramInfo& running) {
+  auto object = load_program(name, wanted);
   if (!object) return object.error();
-  const int program = bpf_program__fd((*object)->progs.xsk_def_prog);
-  const auto wanted = kernel::program_info(program);
+  const int program = bpf_program__fd(program_in(**object, wanted));
+  const auto loaded = kernel::program_info(program);
   Attachment attachment{.how = Attachment::How::kept, .program_id = running.id};
-  if (!wanted || !same_program(running, *wanted)) {
+  if (!loaded || !same_program(running, *loaded)) {
     if (const int result = bpf_link_update(link.get(), program, nullptr); result != 0)
-      return failure(ErrorCode::internal, fmt::format("port {}: cannot replace XDP program {}: {}",
-                                                      port, running.id, kernel::why(-result)));
+      return failure(ErrorCode::internal,
+                     fmt::format("{}: cannot replace XDP program {}: {}", said(name, wanted),
+                                 running.id, kernel::why(-result)));
     attachment.how = Attachment::How::replaced;
-    attachment.program_id = wanted ? wanted->id : 0;
+    attachment.program_id = loaded ? loaded->id : 0;
   }
-  links[port] = std::move(link);
+  if (wanted == XdpProgram::guard) unlink(pins(name).xsks_map.c_str());  // it was a port
+  attached[name] = {wanted, std::move(link)};
   return attachment;
 }
 
-Result<Attachment> Steering::State::attach_new(const std::string& port, uint32_t ifindex) {
-  auto object = load_program(port);
+Result<Attachment> Steering::State::attach_new(const std::string& name, XdpProgram wanted,
+                                               uint32_t ifindex) {
+  auto object = load_program(name, wanted);
   if (!object) return object.error();
-  const int program = bpf_program__fd((*object)->progs.xsk_def_prog);
+  const int program = bpf_program__fd(program_in(**object, wanted));
   Attachment attachment;
   Descriptor link;
   if (const int in_driver = attach_in_mode(program, ifindex, XDP_FLAGS_DRV_MODE, link);
@@ -221,50 +249,47 @@ Result<Attachment> Steering::State::attach_new(const std::string& port, uint32_t
     const int in_generic = attach_in_mode(program, ifindex, XDP_FLAGS_SKB_MODE, link);
     if (in_generic != 0)
       return failure(ErrorCode::internal,
-                     fmt::format("port {}: {} takes no XDP program: driver mode: {}; generic "
-                                 "mode: {}",
-                                 port, kernel::interface_name(ifindex), kernel::why(in_driver),
-                                 kernel::why(in_generic)));
+                     fmt::format("{}: {} takes no XDP program: driver mode: {}; generic mode: {}",
+                                 said(name, wanted), kernel::interface_name(ifindex),
+                                 kernel::why(in_driver), kernel::why(in_generic)));
     attachment.driver_mode = false;
     attachment.warning = fmt::format(
-        "port {}: {} refused XDP in driver mode ({}; too large an MTU, or too few queues?); "
+        "{}: {} refused XDP in driver mode ({}; too large an MTU, or too few queues?); "
         "attached in generic mode, which is slower",
-        port, kernel::interface_name(ifindex), kernel::why(in_driver));
+        said(name, wanted), kernel::interface_name(ifindex), kernel::why(in_driver));
   }
-  if (!kernel::pin(link.get(), pins(port).link))
+  if (!kernel::pin(link.get(), pins(name).link))
     return failure(ErrorCode::internal,
-                   fmt::format("{}: cannot pin: {}", pins(port).link, kernel::why(errno)));
+                   fmt::format("{}: cannot pin: {}", pins(name).link, kernel::why(errno)));
   if (const auto info = kernel::link_info(link.get())) attachment.program_id = info->prog_id;
-  links[port] = std::move(link);
+  attached[name] = {wanted, std::move(link)};
   return attachment;
 }
 
 namespace {
 
-std::optional<Error> check_port_name(const std::string& port) {
-  if (is_af_xdp_port_name(port)) return std::nullopt;
+std::optional<Error> check_name(const std::string& name, XdpProgram program) {
+  if (is_af_xdp_port_name(name)) return std::nullopt;
   return failure(ErrorCode::invalid_argument,
-                 fmt::format("port {}: expected {}", port, kAfXdpPortNameExpected));
+                 fmt::format("{}: expected {}", said(name, program), kAfXdpPortNameExpected));
 }
 
-Error taken_by_other(const std::string& port, uint32_t ifindex,
-                     const kernel::OnInterface& present) {
+Error taken_by_other(const std::string& who, uint32_t ifindex, const kernel::OnInterface& present) {
   const auto program = kernel::program_info_of_id(present.program_id);
   const std::string interface = kernel::interface_name(ifindex);
   return failure(
       ErrorCode::failed_precondition,
-      fmt::format("port {}: XDP program of another owner is attached (id {}, name {}, {} mode): "
+      fmt::format("{}: XDP program of another owner is attached (id {}, name {}, {} mode): "
                   "expected none on {}; end its owner or remove it (ip link set dev {} xdp off)",
-                  port, present.program_id, program ? program->name : "unknown",
+                  who, present.program_id, program ? program->name : "unknown",
                   present.driver_mode ? "driver" : "generic", interface, interface));
 }
 
-void warn_if_generic(const std::string& port, const kernel::OnInterface& present,
+void warn_if_generic(const std::string& who, const kernel::OnInterface& present,
                      Attachment& attachment) {
   attachment.driver_mode = present.driver_mode;
   if (!present.driver_mode)
-    attachment.warning =
-        fmt::format("port {}: XDP is attached in generic mode, which is slower", port);
+    attachment.warning = fmt::format("{}: XDP is attached in generic mode, which is slower", who);
 }
 
 }  // namespace
@@ -283,48 +308,52 @@ Result<Steering> Steering::open(const std::string& directory, uint32_t endpoint_
   const int fd = bpf_map__fd((*shared)->maps.endpoints);
   auto endpoints = EndpointMap::open(fd, bpf_map__max_entries((*shared)->maps.endpoints));
   if (!endpoints) return endpoints.error();
+  auto samples = SampleRing::open(bpf_map__fd((*shared)->maps.samples));
+  if (!samples) return samples.error();
   return Steering(std::make_unique<State>(State{.directory = directory,
                                                 .capacity = capacity,
                                                 .shared = std::move(*shared),
                                                 .endpoints = std::move(*endpoints),
-                                                .links = {}}));
+                                                .samples = std::move(*samples),
+                                                .attached = {}}));
 }
 
-Result<Attachment> Steering::attach(const std::string& port, uint32_t ifindex) {
-  if (auto wrong = check_port_name(port)) return *wrong;
+Result<Attachment> Steering::attach(const std::string& name, uint32_t ifindex, XdpProgram program) {
+  if (auto wrong = check_name(name, program)) return *wrong;
+  const std::string who = said(name, program);
   const auto present = kernel::program_on(ifindex);
   if (!present || kernel::interface_name(ifindex).empty())
     return failure(
         ErrorCode::not_found,
-        fmt::format("port {}: expected an interface with index {}, there is none", port, ifindex));
+        fmt::format("{}: expected an interface with index {}, there is none", who, ifindex));
 
-  Descriptor pinned = kernel::open_pin(state_->pins(port).link);
+  Descriptor pinned = kernel::open_pin(state_->pins(name).link);
   if (!pinned || !is_xdp_link_on(pinned.get(), ifindex, present->program_id)) {
-    // What is pinned belongs to an interface that is gone, or that is no longer this port.
-    if (auto detached = detach(port); !detached) return detached.error();
-    if (present->program_id != 0) return taken_by_other(port, ifindex, *present);
-    auto attachment = state_->attach_new(port, ifindex);
-    if (!attachment) (void)detach(port);  // no pins without a program
+    // What is pinned belongs to an interface that is gone, or that is no longer meant.
+    if (auto detached = detach(name); !detached) return detached.error();
+    if (present->program_id != 0) return taken_by_other(who, ifindex, *present);
+    auto attachment = state_->attach_new(name, program, ifindex);
+    if (!attachment) (void)detach(name);  // no pins without a program
     return attachment;
   }
 
   const auto running = kernel::program_info_of_id(present->program_id);
   if (!running)
     return failure(ErrorCode::internal,
-                   fmt::format("port {}: cannot ask the kernel about XDP program {}: {}", port,
+                   fmt::format("{}: cannot ask the kernel about XDP program {}: {}", who,
                                present->program_id, kernel::why(errno)));
   auto attachment =
-      state_->links.contains(port)
+      state_->runs(name, program)
           ? Result<Attachment>(Attachment{.how = Attachment::How::kept, .program_id = running->id})
-          : state_->adopt(port, std::move(pinned), *running);
-  if (attachment) warn_if_generic(port, *present, *attachment);
+          : state_->adopt(name, program, std::move(pinned), *running);
+  if (attachment) warn_if_generic(who, *present, *attachment);
   return attachment;
 }
 
-Result<Done> Steering::detach(const std::string& port) {
-  if (auto wrong = check_port_name(port)) return *wrong;
-  const PortPins pins = state_->pins(port);
-  state_->links.erase(port);
+Result<Done> Steering::detach(const std::string& name) {
+  if (auto wrong = check_name(name, XdpProgram::steer)) return *wrong;
+  const PortPins pins = state_->pins(name);
+  state_->attached.erase(name);
   // Closing and unpinning would do it too, but some time later.
   if (const Descriptor link = kernel::open_pin(pins.link)) bpf_link_detach(link.get());
   std::error_code error;
@@ -336,10 +365,12 @@ Result<Done> Steering::detach(const std::string& port) {
                  fmt::format("{}: cannot remove: {}", pins.directory, error.message()));
 }
 
-std::vector<std::string> Steering::ports() const {
+std::vector<std::string> Steering::ports() const { return ports_at(state_->directory); }
+
+std::vector<std::string> Steering::ports_at(const std::string& directory) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(state_->directory, error))
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error))
     if (entry.is_directory(error)) names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
@@ -364,6 +395,16 @@ Result<Done> Steering::set_rules(std::span<const rota_cell> cells) {
 Result<std::vector<rota_rule_hits>> Steering::rule_hits(uint32_t count) const {
   return read_hits(bpf_map__fd(state_->shared->maps.hits), count);
 }
+
+Result<Done> Steering::zero_hits(uint32_t counter) {
+  return rota::zero_hits(bpf_map__fd(state_->shared->maps.hits), counter);
+}
+
+size_t Steering::take_samples(std::vector<rota_sample>& samples) {
+  return state_->samples.take(samples);
+}
+
+int Steering::buckets_fd() const { return bpf_map__fd(state_->shared->maps.buckets); }
 
 Result<SteeringCounters> Steering::counters() const {
   const int fd = bpf_map__fd(state_->shared->maps.counters);

@@ -3,82 +3,23 @@
 //
 // The steering program by BPF_PROG_TEST_RUN: whose each packet is, that it is counted, and that
 // core decides the same.
-#include <array>
-#include <bpf/bpf.h>
 #include <bpf/btf.h>
-#include <gtest/gtest.h>
-#include <linux/bpf.h>
-#include <linux/if_xdp.h>
-#include <numeric>
 #include <random>
-#include <steer_bpf.skel.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <redirect_bpf.skel.h>
 
 #include "controlplane/steering/rule_maps.h"
 #include "dataplane/core/match.h"
 #include "dataplane/core/parse.h"
-#include "tests/bpf/steer_table.h"
-#include "tests/support/random_rules.h"
+#include "tests/bpf/steering_program.h"
+#include "tests/support/random_frames.h"
 
 namespace rota::test {
 namespace {
 
 constexpr size_t kFrameMin = 14;  // what BPF_PROG_TEST_RUN takes
 
-class SteeringProgram : public testing::Test {
+class SteeringProgram : public LoadedSteering {
  protected:
-  void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "needs root (CAP_BPF, CAP_NET_ADMIN)";
-    libbpf_set_print(nullptr);
-    object = steer_bpf__open();
-    ASSERT_NE(object, nullptr);
-    bpf_map__set_max_entries(object->maps.endpoints, 64);
-    ASSERT_EQ(steer_bpf__load(object), 0);
-    for (const rota_endpoint_entry& entry : steer_entries(*generation))
-      ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(object->maps.endpoints), &entry.key, &entry.value,
-                                    BPF_NOEXIST),
-                0);
-  }
-  void TearDown() override {
-    steer_bpf__destroy(object);
-    if (xsk >= 0) close(xsk);
-  }
-
-  // A socket as the dataplane's driver makes it, as far as the map asks.
-  void open_socket() {
-    xsk = socket(AF_XDP, SOCK_RAW, 0);
-    const int descriptors = 64;
-    ASSERT_EQ(setsockopt(xsk, SOL_XDP, XDP_RX_RING, &descriptors, sizeof(descriptors)), 0);
-    const uint32_t queue = 0;
-    ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(object->maps.xsks_map), &queue, &xsk, 0), 0);
-  }
-
-  // What becomes of the frame; -1 when it did not run or has been changed.
-  int run(const Bytes& frame) {
-    Bytes after(frame.size());
-    bpf_test_run_opts options{};
-    options.sz = sizeof(options);
-    options.data_in = frame.data();
-    options.data_size_in = static_cast<uint32_t>(frame.size());
-    options.data_out = after.data();
-    options.data_size_out = static_cast<uint32_t>(after.size());
-    const int program = bpf_program__fd(object->progs.xsk_def_prog);
-    if (bpf_prog_test_run_opts(program, &options) != 0 || after != frame) return -1;
-    return static_cast<int>(options.retval);
-  }
-
-  using Counters = std::array<uint64_t, ROTA_STEER_COUNTERS>;
-  Counters counters() {
-    std::vector<uint64_t> per_cpu(static_cast<size_t>(libbpf_num_possible_cpus()));
-    Counters sums{};
-    for (uint32_t i = 0; i < sums.size(); ++i) {
-      EXPECT_EQ(bpf_map_lookup_elem(bpf_map__fd(object->maps.counters), &i, per_cpu.data()), 0);
-      sums[i] = std::accumulate(per_cpu.begin(), per_cpu.end(), uint64_t{0});
-    }
-    return sums;
-  }
-
   void expect_table(int served_action, rota_steer_counter served_counter) {
     for (const SteerCase& each : steer_table()) {
       Counters expected = counters();
@@ -111,9 +52,6 @@ class SteeringProgram : public testing::Test {
         << name << ": " << testing::PrintToString(frame);
   }
 
-  std::unique_ptr<BuiltGeneration> generation = steer_generation();
-  steer_bpf* object = nullptr;
-  int xsk = -1;
   int judged = 0;
   int served = 0;
 };
@@ -128,8 +66,7 @@ TEST_F(SteeringProgram, DropsAndCountsWhatIsServedWhileThereIsNoSocket) {
 }
 
 TEST_F(SteeringProgram, GivesAllToTheKernelWhileNothingIsServed) {
-  for (const rota_endpoint_entry& entry : steer_entries(*generation))
-    bpf_map_delete_elem(bpf_map__fd(object->maps.endpoints), &entry.key);
+  ASSERT_NO_FATAL_FAILURE(serve_nothing());
   for (const SteerCase& each : steer_table()) EXPECT_EQ(run(each.frame), XDP_PASS) << each.name;
 }
 
@@ -171,48 +108,8 @@ TEST_F(SteeringProgram, AgreesWithCoreOnPacketsWithRandomBytesChanged) {
   EXPECT_GT(served, 2000);
 }
 
-// What the frame of these facts is, whose traits follow from it.
-Bytes frame_of(rota_facts& facts, std::mt19937_64& random) {
-  const auto text = [&](const rota_address& at) {
-    Address address;
-    store(&address.bytes[0], __builtin_bswap64(at.high));
-    store(&address.bytes[8], __builtin_bswap64(at.low));
-    return text_of(address);
-  };
-  Frame made = frame();
-  const std::string from = text(facts.source), to = text(facts.destination);
-  facts.is_ipv6 ? made.ipv6(from, to) : made.ipv4(from, to);
-  const bool is_fragment = below(random, 6) == 0;
-  facts.interface = kHere;
-  facts.traits = is_fragment ? ROTA_TRAIT_FRAGMENT : 0;
-  const auto port = kRulePorts[below(random, 4)];
-  const auto source_port = static_cast<uint16_t>(below(random, 2) ? port : below(random, 65536));
-  const auto flags = static_cast<uint8_t>(below(random, 32));
-  if (facts.protocol == 6)
-    made.tcp(source_port, port, flags);
-  else if (facts.protocol == 17)
-    made.udp(source_port, port);
-  else
-    made.icmp(facts.is_ipv6 ? 128 : 8, 0, Bytes(4, 0));
-  if (facts.protocol == 1 && facts.is_ipv6) facts.protocol = 58;
-  const bool has_ports = (facts.protocol == 6 || facts.protocol == 17) && !is_fragment;
-  facts.source_port = has_ports ? source_port : 0;
-  facts.destination_port = has_ports ? port : 0;
-  if (has_ports) facts.traits |= ROTA_TRAIT_PORTS;
-  if (has_ports && facts.protocol == 6) {
-    const bool syn = flags & 2, ack = flags & 16, rst = flags & 4, fin = flags & 1;
-    if (syn && !ack && !rst) facts.traits |= ROTA_TRAIT_OPENING;
-    const bool honest = (syn && !fin && !rst) || (rst && !syn && !fin) || (ack && !syn && !rst);
-    if (!honest) facts.traits |= ROTA_TRAIT_BOGUS_FLAGS;
-  }
-  if (from == to && facts.source_port == facts.destination_port) facts.traits |= ROTA_TRAIT_LAND;
-  made.payload(below(random, 100));
-  if (is_fragment) facts.is_ipv6 ? made.extension(44, 0x0101) : made.fragment(0x2010);
-  facts.bytes = static_cast<uint32_t>(made.ip_bytes().size());
-  return made.bytes();
-}
-
 TEST_F(SteeringProgram, RefusesWhatTheRulesSay) {
+  ASSERT_NO_FATAL_FAILURE(serve_nothing());
   auto random = random_source();
   Counters expected = counters();
   uint64_t packets = 0, refused = 0;
@@ -228,9 +125,7 @@ TEST_F(SteeringProgram, RefusesWhatTheRulesSay) {
     PlainFirewall plain(rules);
     for (int i = 0; i < 200; ++i, ++packets) {
       rota_facts facts = random_facts(random, rules);
-      const bool to_ipv4 = facts.destination.high == 0 && facts.destination.low >> 32 == 0xffff;
-      if (to_ipv4 == (facts.is_ipv6 != 0) || below(random, 16) == 0)
-        facts.destination = facts.source;
+      facts.interface = kHere;
       const Bytes bytes = frame_of(facts, random);
       const bool passes = plain.judge(facts, 0).passes;
       refused += !passes;
@@ -243,6 +138,75 @@ TEST_F(SteeringProgram, RefusesWhatTheRulesSay) {
   std::printf("%llu frames, %llu refused\n", static_cast<unsigned long long>(packets),
               static_cast<unsigned long long>(refused));
   EXPECT_GT(refused, packets / 20);
+}
+
+TEST_F(SteeringProgram, NeighbourDiscoveryIsJudgedByNoRule) {
+  FirewallRule all{.rank = RuleRank::deny, .source = {}, .rule = {}};
+  all.rule.port_last = UINT16_MAX;
+  all.rule.action = ROTA_RULE_DENY;
+  const auto set = compile_rules(std::vector{all}, 1);
+  ASSERT_TRUE(set);
+  ASSERT_TRUE(put_rules(bpf_map__fd(object->maps.rules), set->cells).ok());
+  const auto message = [](uint8_t type, uint8_t hop_limit) {
+    return frame()
+        .ip(address("fe80::1"), address("ff02::1:ff00:2"), true)
+        .icmp(type, 0, Bytes(20, 0))
+        .ttl(hop_limit)
+        .bytes();
+  };
+  for (const uint8_t type : {133, 134, 135, 136, 137}) {
+    EXPECT_EQ(run(message(type, 255)), XDP_PASS) << int{type};
+    EXPECT_EQ(run(message(type, 254)), XDP_DROP) << int{type} << " from beyond the link";
+  }
+  EXPECT_EQ(run(message(128, 255)), XDP_DROP) << "a ping";
+}
+
+// Of one packet that is served, in nanoseconds.
+uint32_t cost_of(int program, const Bytes& frame) {
+  bpf_test_run_opts options{};
+  options.sz = sizeof(options);
+  options.data_in = frame.data();
+  options.data_size_in = static_cast<uint32_t>(frame.size());
+  options.repeat = 1'000'000;
+  EXPECT_EQ(bpf_prog_test_run_opts(program, &options), 0);
+  EXPECT_EQ(options.retval, static_cast<uint32_t>(XDP_REDIRECT));
+  return options.duration;
+}
+
+// Figures to look at, not to judge by: the same packet again and again finds all in the cache.
+TEST_F(SteeringProgram, TellsWhatItCosts) {
+  ASSERT_NO_FATAL_FAILURE(open_socket());
+  redirect_bpf* redirect = redirect_bpf__open_and_load();
+  ASSERT_NE(redirect, nullptr);
+  const uint32_t queue = 0;
+  ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(redirect->maps.sockets), &queue, &xsk, 0), 0);
+  const Bytes alone = syn4().bytes();
+  std::printf("redirects, and asks nothing: %u ns a packet\n",
+              cost_of(bpf_program__fd(redirect->progs.redirect), alone));
+  redirect_bpf__destroy(redirect);
+  const int program = bpf_program__fd(object->progs.xsk_def_prog);
+  std::printf("no firewall: %u ns a packet\n", cost_of(program, alone));
+  for (const uint32_t count : {0u, 10u, 10'000u, 100'000u}) {
+    std::vector<FirewallRule> rules;
+    const uint32_t first = 0x64000000;
+    for (uint32_t i = 0; i < count; ++i) {
+      FirewallRule& rule =
+          rules.emplace_back(FirewallRule{.rank = RuleRank::allow, .source = {}, .rule = {}});
+      rule.rule.action = ROTA_RULE_ALLOW;
+      rule.rule.port_last = UINT16_MAX;
+      rule.source = {.address = Address::from_ipv4(Be32::from_host(first + i * 32)), .length = 28};
+    }
+    const auto set = compile_rules(rules, 1);
+    ASSERT_TRUE(set);
+    ASSERT_TRUE(put_rules(bpf_map__fd(object->maps.rules), set->cells).ok());
+    const auto cost_from = [&](uint32_t source) {
+      const std::string text = text_of(Address::from_ipv4(Be32::from_host(source)));
+      return cost_of(program, frame().ipv4(text, "203.0.113.10").tcp(40000, 443, kSyn).bytes());
+    };
+    const uint32_t middle = first + count / 2 * 32;
+    std::printf("%u prefixes: %u ns a packet from one of them, %u from between them\n", count,
+                cost_from(middle), cost_from(middle + 16));
+  }
 }
 
 }  // namespace

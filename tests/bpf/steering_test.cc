@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // The loader, on veth in a network and mount namespace of its own: pins, adoption, live
-// replacement, others' programs.
+// replacement, others' programs, guarded interfaces.
 #include "controlplane/steering/steering.h"
 
 #include <arpa/inet.h>
@@ -20,6 +20,8 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <optional>
+#include <set>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -28,6 +30,7 @@
 
 #include "controlplane/compile/rule_set.h"
 #include "controlplane/steering/kernel.h"
+#include "dataplane/host/port_name.h"
 #include "tests/support/own_namespaces.h"
 #include "tests/support/packet_builder.h"
 
@@ -129,8 +132,8 @@ class Loader : public testing::Test {
     if (!steering) throw std::runtime_error(steering.error().message);
     return std::move(*steering);
   }
-  Attachment attach(Steering& steering) {
-    auto attachment = steering.attach("wan", ifindex);
+  Attachment attach(Steering& steering, XdpProgram program = XdpProgram::steer) {
+    auto attachment = steering.attach("wan", ifindex, program);
     if (!attachment) throw std::runtime_error(attachment.error().message);
     return *attachment;
   }
@@ -161,6 +164,18 @@ class Sender {
   kernel::Descriptor socket_;
 };
 
+// One rule, for where query() comes from; counts in counter 3.
+Result<RuleSet> rule_for_clients(rota_rule_action action) {
+  FirewallRule rule{.rank = RuleRank::deny, .source = {}, .rule = {}};
+  rule.rule.action = static_cast<uint8_t>(action);
+  rule.rule.port_last = UINT16_MAX;
+  rule.rule.counter = 3;
+  rule.rule.cost_ps = 1'000'000'000;
+  rule.rule.burst_ns = 1'000'000'000;
+  rule.source = {.address = address("198.51.100.0"), .length = 24};
+  return compile_rules({&rule, 1}, 1);
+}
+
 Bytes query() { return frame().ipv4("198.51.100.7", "203.0.113.10").udp(40000, 53).bytes(); }
 
 TEST_F(Loader, AttachesInDriverModeAndPins) {
@@ -171,9 +186,14 @@ TEST_F(Loader, AttachesInDriverModeAndPins) {
   EXPECT_EQ(attachment.warning, "");
   EXPECT_NE(attachment.program_id, 0u);
   EXPECT_EQ(attachment.program_id, program_on_port());
-  for (const char* name :
-       {"endpoints", "counters", "abi", "rules", "buckets", "hits", "wan/link", "wan/xsks_map"})
+  for (const char* name : {"wan/link", "wan/xsks_map"})
     EXPECT_TRUE(std::filesystem::exists(pin(name))) << name;
+  std::set<std::string> shared;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (const std::string name = entry.path().filename();
+        !entry.is_directory() && name.find('.') == std::string::npos)  // the kernel has its own
+      shared.insert(name);
+  EXPECT_EQ(shared, std::set<std::string>(std::begin(kSharedPins), std::end(kSharedPins)));
   EXPECT_EQ(steering.ports(), std::vector<std::string>{"wan"});
 }
 
@@ -242,12 +262,7 @@ TEST_F(Loader, WhatIsPinnedOutlivesAKilledProcessAndIsAdopted) {
 }
 
 TEST_F(Loader, RulesRefuseBeforeAllElseAndOutliveTheProcess) {
-  FirewallRule rule{.rank = RuleRank::deny, .source = {}, .rule = {}};
-  rule.rule.action = ROTA_RULE_DENY;
-  rule.rule.port_last = UINT16_MAX;
-  rule.rule.counter = 3;
-  rule.source = {.address = address("198.51.100.0"), .length = 24};
-  const auto set = compile_rules({&rule, 1}, 1);
+  const auto set = rule_for_clients(ROTA_RULE_DENY);
   ASSERT_TRUE(set.ok());
   Sender sender;
   {
@@ -269,10 +284,116 @@ TEST_F(Loader, RulesRefuseBeforeAllElseAndOutliveTheProcess) {
   ASSERT_TRUE(hits.ok());
   EXPECT_EQ((*hits)[3].packets, 2u);
   EXPECT_EQ((*hits)[3].bytes, 2u * (20 + 8));
+  ASSERT_TRUE(steering.zero_hits(3).ok());
+  EXPECT_EQ(steering.rule_hits(4)->at(3).packets, 0u);
   ASSERT_TRUE(steering.set_rules({}).ok());
   ASSERT_TRUE(steering.set_rules({}).ok());
   ASSERT_TRUE(sender.send(query()));
   EXPECT_TRUE(comes_true([&] { return steering.counters()->unserved == 2; }));
+}
+
+TEST_F(Loader, AGuardedInterfaceRefusesByTheRulesAndOutlivesTheProcess) {
+  const auto set = rule_for_clients(ROTA_RULE_DENY);
+  ASSERT_TRUE(set.ok());
+  uint32_t program = 0;
+  {
+    Steering steering = open();
+    ASSERT_TRUE(steering.set_endpoints(one_service()).ok());
+    ASSERT_TRUE(steering.set_rules(set->cells).ok());
+    const Attachment attachment = attach(steering, XdpProgram::guard);
+    EXPECT_EQ(attachment.how, How::attached);
+    EXPECT_TRUE(attachment.driver_mode);
+    EXPECT_EQ(attach(steering, XdpProgram::guard).how, How::kept);
+    program = attachment.program_id;
+  }
+  EXPECT_EQ(program_on_port(), program);
+  EXPECT_TRUE(std::filesystem::exists(pin("wan/link")));
+  EXPECT_FALSE(std::filesystem::exists(pin("wan/xsks_map")));
+  Sender sender;
+  ASSERT_TRUE(sender.send(query()));
+  Steering steering = open();
+  EXPECT_TRUE(comes_true([&] { return steering.counters()->refused == 1; }));
+  const Attachment adopted = attach(steering, XdpProgram::guard);
+  EXPECT_EQ(adopted.how, How::kept);
+  EXPECT_EQ(adopted.program_id, program);
+  const uint64_t kernel = steering.counters()->kernel;
+  ASSERT_TRUE(sender.send(frame().ipv4("10.0.0.1", "203.0.113.10").udp(40000, 53).bytes()));
+  EXPECT_TRUE(comes_true([&] { return steering.counters()->kernel > kernel; }));
+  EXPECT_EQ(steering.counters()->refused, 1u);
+  EXPECT_EQ(steering.counters()->served + steering.counters()->unserved, 0u);
+
+  ASSERT_TRUE(steering.detach("wan").ok());
+  EXPECT_EQ(program_on_port(), 0u);
+  EXPECT_FALSE(std::filesystem::exists(pin("wan")));
+}
+
+TEST_F(Loader, AGuardedInterfaceBecomesAPortAndBackInOneStepEach) {
+  {
+    Steering steering = open();
+    attach(steering, XdpProgram::guard);
+  }
+  Steering steering = open();
+  const Attachment steered = attach(steering);
+  EXPECT_EQ(steered.how, How::replaced);
+  EXPECT_EQ(steered.program_id, program_on_port());
+  EXPECT_TRUE(std::filesystem::exists(pin("wan/xsks_map")));
+  const Attachment guarded = attach(steering, XdpProgram::guard);
+  EXPECT_EQ(guarded.how, How::replaced);
+  EXPECT_EQ(guarded.program_id, program_on_port());
+  EXPECT_EQ(kernel::program_info_of_id(guarded.program_id)->name, "guard");
+  EXPECT_FALSE(std::filesystem::exists(pin("wan/xsks_map")));
+}
+
+TEST_F(Loader, SamplesAreTakenOnceAndThoseOfAnEarlierRunNotAtAll) {
+  const auto set = rule_for_clients(ROTA_RULE_DENY);
+  ASSERT_TRUE(set.ok());
+  Sender sender;
+  std::vector<rota_sample> samples;
+  {
+    Steering steering = open();
+    ASSERT_TRUE(steering.set_rules(set->cells).ok());
+    attach(steering);
+    ASSERT_TRUE(sender.send(query()));
+    EXPECT_TRUE(comes_true([&] { return steering.counters()->refused == 1; }));
+    EXPECT_EQ(steering.take_samples(samples), samples.size());
+    // What the kernel of the other end sends by itself (ND, MLD) passes, and may be among them.
+    std::erase_if(samples, [](const rota_sample& sample) { return sample.passes != 0; });
+    ASSERT_EQ(samples.size(), 1u);
+    EXPECT_EQ(samples[0].packet.interface, ifindex);
+    EXPECT_EQ(samples[0].counter, 3u);
+    EXPECT_EQ(samples[0].stands_for, 1u);
+    EXPECT_EQ(samples[0].passes, 0);
+    EXPECT_TRUE(comes_true([&] {  // another interval
+      uint32_t only = 0;
+      std::vector<rota_sampler> now(static_cast<size_t>(libbpf_num_possible_cpus()));
+      const kernel::Descriptor samplers = kernel::open_pin(pin("samplers"));
+      bpf_map_lookup_elem(samplers.get(), &only, now.data());
+      return sender.send(query()) && now[0].seen[0] == 0;
+    }));
+  }
+  Steering steering = open();
+  EXPECT_EQ(steering.take_samples(samples), 0u);
+}
+
+TEST_F(Loader, OthersMayMapTheBuckets) {
+  const auto set = rule_for_clients(ROTA_RULE_LIMIT_PACKETS);
+  ASSERT_TRUE(set.ok());
+  Steering steering = open();
+  ASSERT_TRUE(steering.set_rules(set->cells).ok());
+  attach(steering);
+  constexpr size_t kBytes = ROTA_BUCKET_ROWS * sizeof(rota_buckets);
+  void* mapped =
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, steering.buckets_fd(), 0);
+  ASSERT_NE(mapped, MAP_FAILED) << strerror(errno);
+  const std::span rows(static_cast<const rota_buckets*>(mapped), ROTA_BUCKET_ROWS);
+  const auto used = [&] {
+    return std::ranges::count_if(rows, [](const rota_buckets& row) { return row.of[0].key != 0; });
+  };
+  EXPECT_EQ(used(), 0);
+  Sender sender;
+  ASSERT_TRUE(sender.send(query()));
+  EXPECT_TRUE(comes_true([&] { return used() == 1; }));
+  munmap(mapped, kBytes);
 }
 
 TEST_F(Loader, ReplacesAnotherProgramOnItsPinnedLinkAndKeepsTheSockets) {
@@ -357,6 +478,11 @@ TEST_F(Loader, RefusesAPortWithTheProgramOfAnotherOwner) {
                                          std::to_string(id) + ", name foreign, driver mode)"),
             std::string::npos)
       << refused.error().message;
+  const auto unguarded = steering.attach("in0", ifindex, XdpProgram::guard);
+  ASSERT_FALSE(unguarded.ok());
+  EXPECT_NE(unguarded.error().message.find("interface in0: XDP program of another owner"),
+            std::string::npos)
+      << unguarded.error().message;
   EXPECT_EQ(program_on_port(), id);
   EXPECT_TRUE(steering.ports().empty());
 
@@ -393,10 +519,14 @@ TEST_F(Loader, FollowsAPortToAnotherInterface) {
 
 TEST_F(Loader, RefusesNamesAndPlacesThatCannotBe) {
   Steering steering = open();
-  for (const char* name : {"", "eth0.100", "a/b", "..", "endpoints", "abi"}) {
+  std::vector<std::string> names(std::begin(kSharedPins), std::end(kSharedPins));
+  names.insert(names.end(), {"", "eth0.100", "a/b", ".."});
+  for (const std::string& name : names) {
     const auto refused = steering.attach(name, ifindex);
     ASSERT_FALSE(refused.ok()) << name;
     EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument) << name;
+    EXPECT_NE(refused.error().message.find(", samplers, samples (it becomes"), std::string::npos)
+        << refused.error().message;
   }
   EXPECT_EQ(program_on_port(), 0u);
   EXPECT_FALSE(Steering::open("/proc/self/status", kCountMax).ok());
