@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <utility>
 
+#include "controlplane/firewall/rules_file.h"
 #include "controlplane/peer/desired_codec.h"
 #include "controlplane/vips/vip_placer.h"
 
@@ -17,6 +18,14 @@ constexpr auto kRetryInterval = std::chrono::seconds(1);
 constexpr auto kMeetInterval = std::chrono::milliseconds(100);
 constexpr auto kClockLookInterval = std::chrono::minutes(1);
 constexpr auto kAcquaintanceTimeout = std::chrono::seconds(2);
+
+// What the peer sends of the firewall must be readable here before it is kept.
+Result<Done> check_kept_rules(const std::string& rules) {
+  if (rules.empty()) return Done{};
+  const auto read = read_kept_rules(rules);
+  if (!read) return read.error();
+  return Done{};
+}
 
 uint64_t unix_ms() {
   const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
@@ -30,6 +39,8 @@ void Reconciler::reconcile() {
   const auto started = Clock::now();
   check_health();
   observe();
+  compile_firewall();
+  set_rules();
   compile_snapshot();
   const bool steered = save_compile_state() && ports_agree_ && steer_in();
   attach_steering();
@@ -61,7 +72,8 @@ Reconciler::Reconciler(asio::io_context& loop, const NodeFile& node, Store store
       timer_(loop),
       retry_timer_(loop),
       wake_timer_(loop),
-      meet_timer_(loop) {
+      meet_timer_(loop),
+      sample_timer_(loop) {
   if (!node_.peer) return;
   pair_.emplace(loop, node_, static_cast<DesiredOwner&>(*this));
   flow_pair_.emplace(loop, compiled_, epoch, flow_wires());
@@ -90,9 +102,13 @@ Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, con
   if (!health) return health.error();
   const auto epoch = store->load_epoch();
   if (!epoch) return epoch.error();
+  auto trial = store->load_trial();
+  if (!trial) return trial.error();
   std::unique_ptr<Reconciler> made(
       new Reconciler(loop, node, std::move(*store), std::move(*model), std::move(*state), *epoch));
   made->health_.remember(*health);
+  made->trial_ = std::move(*trial);
+  if (auto done = made->firewall_.take(made->model_.firewall()); !done) return done.error();
   if (node.is_paired()) {
     auto intent = IntentFile::open(node.intent_file());
     if (!intent) return intent.error();
@@ -109,6 +125,7 @@ void Reconciler::start() {
                model_.backend_count(), model_.revision());
   link_.start();
   meet_clients();
+  look_at_samples();
   if (pair_) pair_->start();
   if (!link_.getting_acquainted()) return begin();
   timer_.expires_after(kAcquaintanceTimeout);
@@ -154,10 +171,12 @@ void Reconciler::retry_later() {
   });
 }
 
-// Deadlines and slow starts change what is compiled by time alone. The clock may be set meanwhile,
-// so it is looked at now and then.
+// Deadlines, slow starts and rules that expire change what is compiled by time alone. The clock may
+// be set meanwhile, so it is looked at now and then.
 void Reconciler::wake_in_time() {
-  const uint64_t at = compiled_.changes_at_unix_s;
+  const uint64_t trial_until = firewall_trial_until_unix_s();
+  const uint64_t at = std::min({compiled_.changes_at_unix_s, firewall_.changes_at_unix_s(),
+                                trial_until == 0 ? kNever_s : trial_until});
   if (at == kNever_s) return;
   const uint64_t now_ms = unix_ms();
   const std::chrono::milliseconds left(at * 1000 > now_ms ? at * 1000 - now_ms : 0);
@@ -196,6 +215,10 @@ void Reconciler::apply(const Edit& edit) {
   model_.apply(edit);
   spdlog::info("revision {}: {}", edit.revision, edit.what);
   for (const Change& change : edit.changes) {
+    if (std::holds_alternative<PutFirewall>(change)) {
+      take_firewall();
+      continue;
+    }
     services_edited_.insert(service_of(change));
     vips_stale_ = vips_stale_ || std::holds_alternative<PutService>(change) ||
                   std::holds_alternative<DropService>(change);
@@ -221,6 +244,9 @@ Result<Done> Reconciler::take(const peer::DesiredEdit& message) {
   const auto edit = edit_of(message);
   if (!edit) return edit.error();
   if (auto done = check_edit(model_, *edit); !done) return done;
+  for (const Change& change : edit->changes)
+    if (const auto* firewall = std::get_if<PutFirewall>(&change))
+      if (auto done = check_kept_rules(firewall->rules); !done) return done;
   if (auto done = store_.commit(*edit, message.edit().unix_ms()); !done) return done;
   apply(*edit);
   return Done{};
@@ -229,6 +255,7 @@ Result<Done> Reconciler::take(const peer::DesiredEdit& message) {
 Result<Done> Reconciler::take(const peer::DesiredState& message) {
   const auto wanted = model_of(message);
   if (!wanted) return wanted.error();
+  if (auto done = check_kept_rules(wanted->firewall()); !done) return done;
   auto model = store_.replace(*wanted, history_of(message), message.forced(), model_.limits());
   if (!model) return model.error();
   std::map<uint32_t, uint16_t> owners;
@@ -247,6 +274,7 @@ Result<Done> Reconciler::take(const peer::DesiredState& message) {
       health_.check(id, nullptr);
   }
   model_ = std::move(*model);
+  take_firewall();
   spdlog::info("revision {}: {} services with {} backends, as the peer has them", model_.revision(),
                model_.services().size(), model_.backend_count());
   vips_stale_ = true;
@@ -324,9 +352,10 @@ bool Reconciler::steer_in() {
 void Reconciler::publish() {
   if (compiled_.generation == published_) return;
   Publication publication{compiled_.generation, compiled_.root, {}};
-  publication.blobs.reserve(compiled_.services.size() + 2);
+  publication.blobs.reserve(compiled_.services.size() + 3);
   publication.blobs.push_back(compiled_.endpoints);
   publication.blobs.push_back(compiled_.routes);
+  if (compiled_.rules != nullptr) publication.blobs.push_back(compiled_.rules);
   for (const auto& [id, service] : compiled_.services) publication.blobs.push_back(service->blob);
   published_ = compiled_.generation;
   link_.publish(std::move(publication));

@@ -24,6 +24,9 @@
 
 #include "controlplane/backend_health.h"
 #include "controlplane/compile/snapshot_build.h"
+#include "controlplane/firewall/sightings.h"
+#include "controlplane/firewall_keeper.h"
+#include "controlplane/firewall_plan.h"
 #include "controlplane/flow_pair.h"
 #include "controlplane/link/dataplane_link.h"
 #include "controlplane/model/store.h"
@@ -68,6 +71,19 @@ class Reconciler : private DesiredOwner {
   Result<Done> stand_aside(bool aside);
   bool standing_aside() const { return intent_ && intent_->standing_aside(); }
 
+  // The firewall. An answer with warnings and without `force` and `confirm_s` changed nothing.
+  const FirewallKeeper& firewall() const { return firewall_; }
+  FirewallNames firewall_names() const;
+  Result<FirewallPlan> change_firewall(const FirewallWish& wish);
+  Result<Done> confirm_firewall();
+  // When the last change is rolled back unless it is confirmed; 0: no change is on trial.
+  uint64_t firewall_trial_until_unix_s() const;
+  // By counter, of XDP and all workers together.
+  Result<std::vector<rota_rule_hits>> firewall_hits() const;
+  const Sightings& sightings() const { return sightings_; }
+  // Of the kernel's; empty: there is none of that index now.
+  std::string interface_name(uint32_t ifindex) const;
+
   // What went wrong in the last run and is being tried again, for the operator.
   std::vector<std::string> troubles() const;
 
@@ -95,6 +111,8 @@ class Reconciler : private DesiredOwner {
   void reconcile();
   void check_health();
   void observe();
+  void compile_firewall();
+  void set_rules();
   void compile_snapshot();
   bool save_compile_state();
   bool steer_in();
@@ -110,6 +128,14 @@ class Reconciler : private DesiredOwner {
   void steer_out();
   void ask_for_neighbours();
   void meet_clients();
+  void look_at_samples();
+  void take_worker_samples(std::vector<rota_sample>& samples);
+  std::optional<uint32_t> guarded_number(const std::string& name) const;
+  bool judges_only_served(const std::string& interface) const;
+  std::optional<Access> replies_of(const Service& service, const CompiledService& compiled) const;
+  std::vector<Access> accesses(const FirewallWish& wish) const;
+  void take_firewall();
+  void end_firewall_trial();
   void save_health();
 
   bool noted(const char* step, const Result<Done>& done);
@@ -125,6 +151,11 @@ class Reconciler : private DesiredOwner {
   PortSteering steering_;
   std::optional<IntentFile> intent_;  // on a pair
   BackendHealth health_;
+  FirewallKeeper firewall_;
+  KeptTrial trial_;
+  Sightings sightings_;
+  std::shared_ptr<const DataplaneMemory> sampled_;
+  int shared_buckets_ = -1;  // the descriptor that the link was given
   std::optional<Pair> pair_;
   std::optional<FlowPair> flow_pair_;
 
@@ -132,6 +163,7 @@ class Reconciler : private DesiredOwner {
   asio::steady_timer retry_timer_;
   asio::steady_timer wake_timer_;
   asio::steady_timer meet_timer_;
+  asio::steady_timer sample_timer_;
   bool begun_ = false;
   bool pending_ = false;
   Clock::time_point not_before_{};
@@ -139,6 +171,7 @@ class Reconciler : private DesiredOwner {
   bool ports_agree_ = true;   // ours and the dataplane's; while not, the world is left as it is
   bool kernel_stale_ = true;  // the facts do not tell what the mirror tells
   bool attach_stale_ = true;
+  bool rules_stale_ = true;  // XDP has not got the firewall's rules as they were compiled last
   bool vips_stale_ = true;
   std::vector<CompileStateChange> unsaved_;
   std::vector<KeptHealth> unsaved_health_;

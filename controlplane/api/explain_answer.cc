@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "controlplane/api/answers.h"
+#include "controlplane/api/firewall_answer.h"
 #include "controlplane/api/flow_query.h"
 #include "controlplane/api/live_generation.h"
 #include "controlplane/model/text.h"
@@ -104,7 +105,8 @@ class Teller {
   void tell() {
     tell_generation();
     tell_packet();
-    tell_match();
+    tell_guard();
+    if (explained_.drop != Drop::refused) tell_match();
     if (explained_.decided) {
       tell_find();
       tell_pick();
@@ -142,6 +144,13 @@ class Teller {
              question_.protocol == Protocol::tcp ? "TCP" : "UDP", question_.syn ? " SYN" : "",
              format_endpoint({question_.client, question_.client_port.to_host()}),
              format_endpoint({question_.destination, question_.destination_port.to_host()}), port));
+  }
+
+  void tell_guard() {
+    if (!reconciler_.firewall().is_on()) return;
+    if (!question_.interface) return step("guard", "no rules are asked on this port");
+    step("guard", explained_.rule ? describe_rule(reconciler_, *explained_.rule)
+                                  : "no rule decides, so it may pass, within the limits");
   }
 
   void tell_match() {
@@ -221,11 +230,13 @@ Result<Done> answer_explain(const Reconciler& reconciler, const api::ExplainRequ
   if (reconciler.compiled().root == nullptr)
     return Error{ErrorCode::failed_precondition, "rotad has just started: nothing is compiled yet"};
   const auto memory = reconciler.link().memory();
-  const LiveGeneration live(reconciler.compiled(), memory.get());
+  const LiveGeneration live(reconciler.compiled(), reconciler.firewall().cells(), memory.get());
   const FlowMemoryView* flows = memory ? &memory->flows() : nullptr;
   const uint16_t now = flows ? tick_now(*flows) : uint16_t{0};
 
   question->port = port_of_client(live.get(), question->client);
+  if (const auto& ports = reconciler.node().ports; question->port < ports.size())
+    question->interface = reconciler.firewall_names().find_interface(ports[question->port].name);
   Explanation explanation = explain(*question, live.get(), flows, now);
   const bool no_connection = explanation.decided && explanation.choice != Choice::follow;
   if (question->protocol == Protocol::tcp && !question->syn && no_connection) {

@@ -15,7 +15,8 @@ uint64_t base_of(const SnapshotService& service, const DataplaneMemory* memory) 
 
 }  // namespace
 
-LiveGeneration::LiveGeneration(const Compiled& compiled, const DataplaneMemory* memory) {
+LiveGeneration::LiveGeneration(const Compiled& compiled, std::span<const rota_cell> rules,
+                               const DataplaneMemory* memory) {
   const auto& root = compiled.root->as<SnapshotRoot>();
   services_.resize(root.services.count);
   timeouts_.resize(root.services.count);
@@ -28,7 +29,8 @@ LiveGeneration::LiveGeneration(const Compiled& compiled, const DataplaneMemory* 
                  .services = services_,
                  .timeouts = timeouts_,
                  .endpoints = &compiled.endpoints->as<SnapshotEndpoints>(),
-                 .routes = &compiled.routes->as<SnapshotRoutes>()};
+                 .routes = &compiled.routes->as<SnapshotRoutes>(),
+                 .rules = rules};
 }
 
 }  // namespace rota

@@ -5,6 +5,7 @@
 // the dataplane's tickets stand.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "controlplane/compile/snapshot_build.h"
@@ -15,8 +16,10 @@ namespace rota {
 
 class LiveGeneration {
  public:
-  // REQUIRES: something has been compiled; `compiled` outlives this. `memory` may be nullptr.
-  LiveGeneration(const Compiled& compiled, const DataplaneMemory* memory);
+  // `rules`: of the firewall, wherever they are enforced. REQUIRES: something has been compiled;
+  // `compiled` and `rules` outlive this. `memory` may be nullptr.
+  LiveGeneration(const Compiled& compiled, std::span<const rota_cell> rules,
+                 const DataplaneMemory* memory);
   LiveGeneration(const LiveGeneration&) = delete;
   LiveGeneration& operator=(const LiveGeneration&) = delete;
 

@@ -3,6 +3,7 @@
 #include "controlplane/api/server.h"
 
 #include <asio/post.hpp>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -11,10 +12,12 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <sys/stat.h>
+#include <thread>
 #include <utility>
 
 #include "controlplane/api/answers.h"
 #include "controlplane/api/explain_answer.h"
+#include "controlplane/api/firewall_answer.h"
 #include "controlplane/api/flow_query.h"
 #include "controlplane/api/ha_answer.h"
 #include "controlplane/api/rota.grpc.pb.h"
@@ -22,6 +25,9 @@
 
 namespace rota {
 namespace {
+
+constexpr auto kWatchInterval = std::chrono::milliseconds(100);
+constexpr int kRequestBytesMax = 64 << 20;  // a rules file of some million prefixes
 
 grpc::Status status_of(const Error& error) {
   switch (error.code) {
@@ -185,6 +191,55 @@ class ApiServer::Handlers final : public api::Rota::Service {
     });
   }
 
+  grpc::Status ChangeFirewall(grpc::ServerContext*, const api::ChangeFirewallRequest* request,
+                              api::FirewallChange* response) override {
+    const auto wish = wish_of(*request);
+    if (!wish) return status_of(wish.error());
+    return read([&] {
+      const auto done = answer_firewall_change(reconciler_, *wish, *response);
+      if (done) reconciler_.catch_up();
+      return done ? grpc::Status::OK : status_of(done.error());
+    });
+  }
+
+  grpc::Status ConfirmFirewall(grpc::ServerContext*, const api::ConfirmFirewallRequest*,
+                               api::Done*) override {
+    return on_loop([&] {
+      const auto done = reconciler_.confirm_firewall();
+      return done ? grpc::Status::OK : status_of(done.error());
+    });
+  }
+
+  grpc::Status GetFirewall(grpc::ServerContext*, const api::FirewallRequest*,
+                           api::Firewall* response) override {
+    return read([&] {
+      const auto done = answer_firewall(reconciler_, *response);
+      return done ? grpc::Status::OK : status_of(done.error());
+    });
+  }
+
+  grpc::Status WatchFirewall(grpc::ServerContext* context, const api::WatchFirewallRequest*,
+                             grpc::ServerWriter<api::RefusedPacket>* writer) override {
+    uint64_t after = on_loop([&] { return reconciler_.sightings().newest_refused(); });
+    while (!context->IsCancelled() && !ending_) {
+      for (const auto& packet : on_loop([&] { return refused_packets(reconciler_, after); }))
+        if (!writer->Write(packet)) return grpc::Status::OK;
+      std::this_thread::sleep_for(kWatchInterval);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetHeaviestSources(grpc::ServerContext*, const api::HeaviestSourcesRequest* request,
+                                  api::HeaviestSources* response) override {
+    return on_loop([&] {
+      answer_heaviest_sources(reconciler_, request->count(), *response);
+      return grpc::Status::OK;
+    });
+  }
+
+  // Watches end.
+  void end() { ending_ = true; }
+
  private:
   Result<Done> resolve_peer(const std::string& keep) {
     if (keep != "here" && keep != "there")
@@ -257,6 +312,7 @@ class ApiServer::Handlers final : public api::Rota::Service {
 
   asio::io_context& loop_;
   Reconciler& reconciler_;
+  std::atomic<bool> ending_{false};
   const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
@@ -276,6 +332,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(const std::string& socket,
   auto running = std::make_unique<Running>(loop, reconciler);
   grpc::ServerBuilder builder;
   builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials());
+  builder.SetMaxReceiveMessageSize(kRequestBytesMax);
   builder.RegisterService(&running->handlers);
   running->server = builder.BuildAndStart();
   if (!running->server)
@@ -286,6 +343,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(const std::string& socket,
 }
 
 void ApiServer::shut_down() {
+  running_->handlers.end();
   running_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   running_->server->Wait();
 }

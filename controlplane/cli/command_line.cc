@@ -57,6 +57,7 @@ class Grower {
     grow_views();
     grow_ha();
     grow_peer();
+    grow_firewall();
     grow_rest();
   }
 
@@ -242,6 +243,69 @@ class Grower {
     value(init, "--out", to_.directory, "PATH", "directory to write to; made if it is not there",
           nullptr)
         .required();
+  }
+
+  void grow_firewall() {
+    CLI::App& app = branch(root_, "firewall", "What may pass: rules, their counters, floods");
+    CLI::App& apply = leaf(app, "apply", "Have the rules of a file in force, and no others",
+                           rota::cli::apply_firewall);
+    value(apply, "-f,--file", to_.from, "PATH", "a rules file (YAML); -: standard input", nullptr)
+        .required();
+    grow_change(apply);
+
+    grow_rule(leaf(app, "allow", "Add a rule that lets sources pass", rota::cli::allow_sources));
+    CLI::App& deny = leaf(app, "deny", "Add a rule that refuses sources", rota::cli::deny_sources);
+    grow_rule(deny);
+    deny.add_flag("--first", to_.first, "asked before the allow list");
+    CLI::App& limit = leaf(app, "limit", "Add a rule that refuses what is beyond a rate",
+                           rota::cli::limit_sources);
+    grow_rule(limit);
+    choice(limit, "--unit", to_.unit, "packets|bytes|openings",
+           "what is counted; openings are new TCP connections")
+        .required();
+    value(limit, "--rate", to_.rate, "RATE", "of each source, as 100/s or 30/m", check_rate)
+        .required();
+    value(limit, "--burst", to_.burst, "N", "what may come at once, as 200 or 1M", nullptr);
+
+    CLI::App& del = leaf(app, "del", "Take rules away", rota::cli::delete_rules);
+    CLI::Option& ids = *del.add_option("ID", to_.rule_ids, "of rota firewall list");
+    ids.type_name("ID")->required();
+    ids.check([](const std::string& text) { return check_number("ID", text, 1, 65535); });
+    grow_change(del);
+    grow_change(leaf(app, "off", "Let everything pass: all rules go, the sanity rules too",
+                     rota::cli::turn_firewall_off));
+    leaf(app, "confirm", "Keep what was changed with --confirm", rota::cli::confirm_firewall);
+
+    leaf(app, "list", "The rules in force, in the order they are asked, and what they counted",
+         rota::cli::list_firewall);
+    CLI::App& watch = leaf(app, "watch", "Packets that are refused, as they come, in part",
+                           rota::cli::watch_firewall);
+    value(watch, "--count", to_.count, "N", "end after N", number(1, 1'000'000'000));
+    CLI::App& top = leaf(app, "top", "Who sends the most now, estimated from samples",
+                         rota::cli::show_heaviest_sources);
+    value(top, "--count", to_.count, "N", "sources (default 20)", number(1, 10'000));
+  }
+
+  void grow_rule(CLI::App& app) {
+    CLI::Option& sources = *app.add_option("SOURCE", to_.sources,
+                                           "ADDRESS or PREFIX, such as 198.51.100.0/24; several");
+    sources.type_name("SOURCE")->required();
+    value(app, "--to", to_.destination, "SERVICE", "a service, an address or a prefix", nullptr);
+    choice(app, "--protocol", to_.protocol, "tcp|udp|icmp|icmpv6", "of any other it says nothing");
+    value(app, "--ports", to_.ports, "PORTS", "of the destination, as 80 or 8000-8999", nullptr);
+    value(app, "--interface", to_.interface, "NAME", "where it arrives", check_name);
+    value(app, "--for", to_.lifetime, "TIME", "then it goes by itself, as 10m", nullptr);
+    value(app, "--comment", to_.comment, "TEXT", "shown in the list", nullptr);
+    app.add_flag("--dry-run", to_.dry_run, "counts, and decides nothing");
+    grow_change(app);
+  }
+
+  void grow_change(CLI::App& app) {
+    app.add_flag("--check", to_.only_check, "change nothing, show what would change");
+    value(app, "--confirm", to_.confirm, "TIME",
+          "rolled back after so long unless you say rota firewall confirm, as 60s",
+          seconds(1, 86400));
+    app.add_flag("--force", to_.force, "even if it cuts off this ssh connection, or the peer");
   }
 
   void grow_rest() {

@@ -53,6 +53,21 @@ struct Arguments {
   std::string keep;
   std::string nodes;
   std::string directory;
+  std::vector<std::string> sources;
+  std::vector<std::string> rule_ids;
+  std::string destination;
+  std::string ports;
+  std::string interface;
+  std::string unit;
+  std::string rate;
+  std::string burst;
+  std::string lifetime;
+  std::string comment;
+  std::string confirm;
+  bool first = false;
+  bool dry_run = false;
+  bool only_check = false;
+  bool force = false;
   bool syn = false;
   bool verbose = false;
 

@@ -38,6 +38,17 @@ void show_peer(const Arguments&, Session&);
 void resolve_peer(const Arguments&, Session&);
 void init_peer(const Arguments&, Session&);
 
+void apply_firewall(const Arguments&, Session&);
+void allow_sources(const Arguments&, Session&);
+void deny_sources(const Arguments&, Session&);
+void limit_sources(const Arguments&, Session&);
+void delete_rules(const Arguments&, Session&);
+void turn_firewall_off(const Arguments&, Session&);
+void confirm_firewall(const Arguments&, Session&);
+void list_firewall(const Arguments&, Session&);
+void watch_firewall(const Arguments&, Session&);
+void show_heaviest_sources(const Arguments&, Session&);
+
 void print_completion(const Arguments&, Session&);
 void print_version(const Arguments&, Session&);
 

@@ -110,18 +110,28 @@ void Session::check(const grpc::Status& status) const {
   }
 }
 
+template <typename Answer>
+void Session::drain(grpc::ClientContext& context, grpc::ClientReader<Answer>& stream,
+                    const std::function<bool(const Answer&)>& take) {
+  Answer answer;
+  while (stream.Read(&answer)) {
+    if (take(answer)) continue;
+    context.TryCancel();
+    stream.Finish();
+    return;
+  }
+  check(stream.Finish());
+}
+
 void Session::flows(const api::FlowsRequest& request,
                     const std::function<bool(const api::Flow&)>& take) {
   grpc::ClientContext context;  // without a deadline: there may be millions
-  auto stream = rotad().ListFlows(&context, request);
-  api::Flow flow;
-  while (stream->Read(&flow)) {
-    if (take(flow)) continue;
-    context.TryCancel();
-    stream->Finish();
-    return;
-  }
-  check(stream->Finish());
+  drain(context, *rotad().ListFlows(&context, request), take);
+}
+
+void Session::refused_packets(const std::function<bool(const api::RefusedPacket&)>& take) {
+  grpc::ClientContext context;  // without a deadline: somebody watches
+  drain(context, *rotad().WatchFirewall(&context, api::WatchFirewallRequest()), take);
 }
 
 int run(const std::vector<std::string>& words, const Surroundings& surroundings) {

@@ -51,7 +51,13 @@ class Session {
   // Hands every flow to `take`, until it answers false.
   void flows(const api::FlowsRequest& request, const std::function<bool(const api::Flow&)>& take);
 
+  // The same for each packet that is refused from now on; ends with rotad.
+  void refused_packets(const std::function<bool(const api::RefusedPacket&)>& take);
+
  private:
+  template <typename Answer>
+  void drain(grpc::ClientContext& context, grpc::ClientReader<Answer>& stream,
+             const std::function<bool(const Answer&)>& take);
   api::Rota::Stub& rotad();
   void check(const grpc::Status& status) const;
   static void set_deadline(grpc::ClientContext& context);

@@ -25,6 +25,11 @@ std::string view_status(const api::Status& status, const View& view);
 // First line: the role, and whether the node may have traffic.
 std::string view_ha(const api::Ha& ha, const View& view);
 std::string view_peer(const api::Peer& peer, const View& view);
+// The change line by line, then what became of it.
+std::string view_firewall_change(const api::FirewallChange& change, const View& view);
+std::string view_firewall(const api::Firewall& firewall, const View& view);
+std::string view_refused_packet(const api::RefusedPacket& packet);  // a line, in local time
+std::string view_heaviest_sources(const api::HeaviestSources& sources, const View& view);
 std::string view_explanation(const api::Explanation& explanation, const View& view);
 
 // Totals since the dataplane started; with `before`, rates per second, and latency, since then.

@@ -93,6 +93,13 @@ std::string check_duration(std::string_view what, std::string_view text, uint64_
       fmt::format("a time, {}..{}, as in 500ms or 2s", show_ms(least_ms), show_ms(most_ms)));
 }
 
+std::string check_rate(std::string_view what, std::string_view text) {
+  const bool is_rate = text.size() > 2 && text[0] >= '1' && text[0] <= '9' &&
+                       (text.ends_with("/s") || text.ends_with("/m"));
+  if (is_rate) return "";
+  return fmt::format("{} \"{}\": expected a rate such as 100/s, 10k/s or 30/m", what, text);
+}
+
 std::string check_pair(std::string_view what, std::string_view text) {
   const size_t comma = std::min(text.find(','), text.size());
   if (comma == text.size() || text.find(',', comma + 1) != std::string_view::npos)

@@ -27,6 +27,7 @@ std::string check_seconds(std::string_view what, std::string_view text, uint64_t
                           uint64_t most_s);
 std::string check_duration(std::string_view what, std::string_view text, uint64_t least_ms,
                            uint64_t most_ms);
+std::string check_rate(std::string_view what, std::string_view text);  // 100/s, 10k/s, 30/m
 std::string check_pair(std::string_view what, std::string_view text);  // NAME,NAME
 // `choices` as in "dnat|dsr".
 std::string check_choice(std::string_view what, std::string_view text, std::string_view choices);

@@ -338,6 +338,11 @@ const LinkFact* KernelMirror::link(const std::string& name) const {
   return place == links_.end() ? nullptr : &place->second;
 }
 
+const LinkFact* KernelMirror::link(uint32_t ifindex) const {
+  const auto place = links_.find(ifindex);
+  return place == links_.end() ? nullptr : &place->second;
+}
+
 void KernelMirror::want(std::span<const WantedNeighbour> wanted) {
   std::set<NeighbourKey> fresh;
   for (const WantedNeighbour& neighbour : wanted)

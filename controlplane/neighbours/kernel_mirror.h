@@ -48,6 +48,7 @@ class KernelMirror {
 
   // nullptr when there is no such link.
   const LinkFact* link(const std::string& name) const;
+  const LinkFact* link(uint32_t ifindex) const;
 
   // From now on the kernel is asked to resolve these and keep them fresh (NTF_EXT_MANAGED, since
   // Linux 5.16), and to keep those wanted before no longer; those it does not keep by itself are

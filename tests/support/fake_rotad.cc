@@ -354,6 +354,35 @@ grpc::Status FakeRotad::ResolvePeer(Context*, const api::ResolvePeerRequest* req
   return refusal;
 }
 
+grpc::Status FakeRotad::ChangeFirewall(Context*, const api::ChangeFirewallRequest* request,
+                                       api::FirewallChange* answer) {
+  changed_firewall = *request;
+  *answer = firewall_change;
+  return refusal;
+}
+
+grpc::Status FakeRotad::ConfirmFirewall(Context*, const api::ConfirmFirewallRequest*, api::Done*) {
+  firewall_confirmed = true;
+  return refusal;
+}
+
+grpc::Status FakeRotad::GetFirewall(Context*, const api::FirewallRequest*, api::Firewall* answer) {
+  *answer = firewall;
+  return refusal;
+}
+
+grpc::Status FakeRotad::WatchFirewall(Context*, const api::WatchFirewallRequest*,
+                                      grpc::ServerWriter<api::RefusedPacket>* writer) {
+  for (const api::RefusedPacket& packet : refused_packets) writer->Write(packet);
+  return refusal;
+}
+
+grpc::Status FakeRotad::GetHeaviestSources(Context*, const api::HeaviestSourcesRequest*,
+                                           api::HeaviestSources* answer) {
+  *answer = heaviest_sources;
+  return refusal;
+}
+
 void fill_with_example(FakeRotad& rotad) {
   read(kServices, rotad.services);
   read(kStatus, rotad.status);

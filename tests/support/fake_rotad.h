@@ -32,6 +32,10 @@ class FakeRotad final : public api::Rota::Service {
   api::Explanation explanation;
   api::Ha ha;
   api::Peer peer;
+  api::FirewallChange firewall_change;
+  api::Firewall firewall;
+  std::vector<api::RefusedPacket> refused_packets;
+  api::HeaviestSources heaviest_sources;
   grpc::Status refusal;  // of every call, unless ok
 
   // The last request of each kind.
@@ -44,6 +48,8 @@ class FakeRotad final : public api::Rota::Service {
   std::optional<bool> asked_aside;
   std::string asked_engine;
   api::ResolvePeerRequest resolved;
+  api::ChangeFirewallRequest changed_firewall;
+  bool firewall_confirmed = false;
   std::string deleted;
 
  private:
@@ -67,6 +73,14 @@ class FakeRotad final : public api::Rota::Service {
                                       api::EngineConfiguration*) override;
   grpc::Status GetPeer(Context*, const api::PeerRequest*, api::Peer*) override;
   grpc::Status ResolvePeer(Context*, const api::ResolvePeerRequest*, api::Done*) override;
+  grpc::Status ChangeFirewall(Context*, const api::ChangeFirewallRequest*,
+                              api::FirewallChange*) override;
+  grpc::Status ConfirmFirewall(Context*, const api::ConfirmFirewallRequest*, api::Done*) override;
+  grpc::Status GetFirewall(Context*, const api::FirewallRequest*, api::Firewall*) override;
+  grpc::Status WatchFirewall(Context*, const api::WatchFirewallRequest*,
+                             grpc::ServerWriter<api::RefusedPacket>*) override;
+  grpc::Status GetHeaviestSources(Context*, const api::HeaviestSourcesRequest*,
+                                  api::HeaviestSources*) override;
 
   std::string directory_;
   size_t stats_given_ = 0;

@@ -98,6 +98,14 @@ constexpr Wrong kWrong[] = {
     {"explain tcp 198.51.100.7:1 [2001:db8::1]:443",
      "VIP \"[2001:db8::1]:443\": expected the address family of CLIENT \"198.51.100.7:1\""},
     {"explain udp 198.51.100.7:1 203.0.113.10:53 --syn", "--syn: expected PROTOCOL tcp with it"},
+    {"firewall apply", "--file: expected a value, got none"},
+    {"firewall apply -f /nowhere/rules.yaml", "/nowhere/rules.yaml: cannot be read"},
+    {"firewall deny", "SOURCE: expected a value, got none"},
+    {"firewall limit 192.0.2.1 --unit openings --rate 0/s",
+     "--rate \"0/s\": expected a rate such as 100/s, 10k/s or 30/m"},
+    {"firewall limit 192.0.2.1 --rate 10/s", "--unit: expected a value, got none"},
+    {"firewall del web", "ID \"web\": expected a number, 1..65535"},
+    {"firewall off --confirm 0", "--confirm \"0\": expected whole seconds, 1..86400"},
     {"completion tcsh", "SHELL \"tcsh\": expected one of bash, zsh, fish"},
     {"status -o xml", "--output \"xml\": expected one of table, json, yaml"},
     {"status --socket /a --node b", "--socket excludes --node"},
@@ -137,6 +145,30 @@ TEST_F(Rota, AServiceNotThereIsARefusal) {
     EXPECT_EQ(outcome.status, 1);
     EXPECT_EQ(outcome.err, "rota: service \"nope\": there is none of that name\n");
   }
+}
+
+TEST_F(Rota, ARuleOfTheCommandLineIsARulesFileOfOne) {
+  rotad.firewall_change.add_lines("+ deny {from: 192.0.2.0/24}");
+  rotad.firewall_change.set_done(true);
+  rotad.firewall_change.set_summary("rules: 1 added");
+  EXPECT_EQ(run("firewall deny 192.0.2.0/24 2001:db8::1 --to web --for 10m --first --dry-run "
+                "--comment abuse")
+                .out,
+            "+ deny {from: 192.0.2.0/24}\nin force: rules: 1 added\n");
+  EXPECT_EQ(rotad.changed_firewall.add().text(),
+            "deny:\n  - {from: [\"192.0.2.0/24\", \"2001:db8::1\"], to: \"web\", for: \"10m\", "
+            "first: true, dry_run: true, comment: \"abuse\"}\n");
+  run("firewall limit any --to web --unit openings --rate 100/s --burst 200 --confirm 1m");
+  EXPECT_EQ(rotad.changed_firewall.add().text(),
+            "limit:\n  - {from: \"any\", to: \"web\", openings: 100/s, burst: \"200\"}\n");
+  EXPECT_EQ(rotad.changed_firewall.confirm_s(), 60u);
+  run("firewall del 17 18 --check --force");
+  EXPECT_EQ(rotad.changed_firewall.ShortDebugString(),
+            "remove { ids: 17 ids: 18 } check: true force: true");
+  run("firewall off");
+  EXPECT_TRUE(rotad.changed_firewall.turn_off());
+  EXPECT_EQ(run("firewall confirm").out, "confirmed: the firewall stays as it is\n");
+  EXPECT_TRUE(rotad.firewall_confirmed);
 }
 
 TEST_F(Rota, AHandoverIsAskedForAndEnded) {

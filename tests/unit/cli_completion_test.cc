@@ -57,7 +57,7 @@ TEST_F(BashCompletion, TheScriptIsGoodBash) { EXPECT_EQ(lines_of("bash -n " + sc
 
 TEST_F(BashCompletion, OffersCommandsAndTheirSubcommands) {
   EXPECT_EQ(offers(""), (Words{"service", "backend", "status", "stats", "flows", "explain", "ha",
-                               "peer", "completion", "version"}));
+                               "peer", "firewall", "completion", "version"}));
   EXPECT_EQ(offers("ha "), (Words{"status", "handover", "resume", "keepalived", "bird"}));
   EXPECT_EQ(offers("peer "), (Words{"status", "resolve", "init"}));
   EXPECT_EQ(offers("peer resolve --keep "), (Words{"here", "there"}));

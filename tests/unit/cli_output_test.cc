@@ -322,6 +322,77 @@ verdict  send to 10.0.0.11:8443 of web
       std::string::npos);
 }
 
+TEST_F(RotaOutput, TheFirewallIsAListInTheOrderOfAsking) {
+  EXPECT_EQ(text("firewall list"), "off: every packet may pass (rota firewall apply -f FILE)\n");
+  api::Firewall& firewall = rotad.firewall;
+  firewall.set_on(true);
+  firewall.add_settings("sanity: {land: true}");
+  firewall.set_confirm_until_unix_s(kFakeNowSeconds + 42);
+  api::Firewall::Place& place = *firewall.add_places();
+  place.set_name("out0");
+  place.set_how("xdp");
+  place.set_state("attached");
+  const auto add = [&](uint32_t id, const char* list, const char* rule) -> api::Firewall::Rule& {
+    api::Firewall::Rule& added = *firewall.add_rules();
+    added.set_id(id);
+    added.set_list(list);
+    added.set_text(rule);
+    return added;
+  };
+  add(1, "sanity", "land");
+  api::Firewall::Rule& deny = add(16, "deny", "{from: [192.0.2.0/24, 7 more]}");
+  deny.set_packets(12);
+  deny.set_bytes(720);
+  deny.set_sources(8);
+  deny.set_expires_unix_s(kFakeNowSeconds + 605);
+  deny.set_comment("abuse");
+  add(17, "allow", "{to: gone}").set_asleep("there is no service gone");
+  EXPECT_EQ(text("firewall list"), R"(sanity: {land: true}
+judged at out0: xdp, attached
+rolled back in 42s unless you say: rota firewall confirm
+
+ID  LIST    RULE                            PACKETS  BYTES  REMARK
+ 1  sanity  land                                  0      0  -
+16  deny    {from: [192.0.2.0/24, 7 more]}       12    720  10m05s left, 8 prefixes, abuse
+17  allow   {to: gone}                            0      0  matches nothing: there is no service gone
+)");
+}
+
+TEST_F(RotaOutput, RefusedPacketsAreALineEach) {
+  api::RefusedPacket packet;
+  packet.set_unix_ms(kFakeNowSeconds * 1000 + 7);
+  packet.set_protocol("tcp");
+  packet.set_source("2001:db8::7");
+  packet.set_source_port(4000);
+  packet.set_destination("2001:db8::10");
+  packet.set_destination_port(80);
+  packet.set_interface("out0");
+  packet.set_bytes(60);
+  packet.set_stands_for(3);
+  packet.set_rule(16);
+  packet.set_list("deny");
+  packet.set_text("{from: 2001:db8::7}");
+  rotad.refused_packets = {packet, packet, packet};
+  const std::string out = text("firewall watch --count 2");
+  EXPECT_EQ(std::count(out.begin(), out.end(), '\n'), 2);
+  EXPECT_NE(out.find(".007 tcp [2001:db8::7]:4000 > [2001:db8::10]:80 on out0, 60 bytes, one of 3: "
+                     "#16 deny {from: 2001:db8::7}\n"),
+            std::string::npos)
+      << out;
+}
+
+TEST_F(RotaOutput, TheHeaviestSourcesComeFirst) {
+  rotad.heaviest_sources.set_on(true);
+  api::HeaviestSources::Source& source = *rotad.heaviest_sources.add_sources();
+  source.set_source("192.0.2.7");
+  source.set_packets_s(1234.4);
+  source.set_bytes_s(74064.4);
+  source.set_refused_s(1200);
+  EXPECT_EQ(text("firewall top"), R"(SOURCE     PACKETS/S  BYTES/S  REFUSED/S
+192.0.2.7       1234    74064       1200
+)");
+}
+
 TEST_F(RotaOutput, StatesHaveColoursOnATerminalOnly) {
   const std::string plain = run_rota("backend list", rotad.socket()).out;
   EXPECT_EQ(plain.find('\033'), std::string::npos);
