@@ -21,7 +21,7 @@ import sys
 from lab.ground import Ground
 from lab.hosts import Backend, Client
 from lab.namespace import Namespace, cable
-from lab.node import Node, build_path
+from lab.node import Node, build_path, wire_of
 
 VIP4 = "203.0.113.10"
 VIP6 = "2001:db8::10"
@@ -35,13 +35,15 @@ class Lab:
     queues       receive queues of out0 and in0
     direct       backends answer clients past the balancer (for `dsr`)
     forward      lb's kernel forwards between outside and inside, to try the network without Rota
+    dpdk         out0 and in0 are ports that DPDK owns, the kernel's part of them a TAP
     hugepages    pages of 2 MB to reserve; 0, or $ROTA_HUGEPAGES=off: do without
     """
 
     def __init__(self, backends=3, clients=1, queues=1, direct=False, forward=False, web=True,
-                 hugepages=256):
+                 hugepages=256, dpdk=False):
         self.vip4, self.vip6 = VIP4, VIP6
         self._kept = False
+        self._dpdk = dpdk
         self._undisturbed_exit()
         self.ground = Ground()
         self.name = self.ground.name
@@ -137,9 +139,10 @@ class Lab:
 
     def _make_nodes(self, queues):
         """Makes the balancer; returns it."""
-        node = self._make(Node(self.ground, "lb", queues))
-        self._join(node, "out0", "outside", "203.0.113.2/24", "2001:db8::2/64", queues=queues)
-        self._join(node, "in0", "inside", "10.0.0.1/24", "fd00:10::1/64", queues=queues)
+        node = self._make(Node(self.ground, "lb", queues, dpdk=self._dpdk))
+        join = self._join_by_dpdk if self._dpdk else self._join
+        join(node, "out0", "outside", "203.0.113.2/24", "2001:db8::2/64", queues=queues)
+        join(node, "in0", "inside", "10.0.0.1/24", "fd00:10::1/64", queues=queues)
         return node
 
     def _make_client(self, clients):
@@ -174,3 +177,15 @@ class Lab:
         cable(host, interface, self.switch, plug, queues)
         self.switch.ip("link", "set", plug, "master", bridge)
         host.address(interface, *addresses)
+
+    def _join_by_dpdk(self, host, port, bridge, *addresses, queues=1):
+        """The same for a port that DPDK owns: the cable ends in an interface that is none of the
+        kernel's business, and the addresses are on the TAP, which bears the port's name."""
+        wire = wire_of(port)
+        self._join(host, wire, bridge, queues=queues)
+        # Packets reach the kernel, too, here. It drops them: from where they come it would go by
+        # the TAP (rp_filter), and it knows no IPv6.
+        host.sysctl(f"net.ipv4.conf.{wire}.rp_filter=1", f"net.ipv6.conf.{wire}.disable_ipv6=1")
+        host.ip("tuntap", "add", port, "mode", "tap", "multi_queue")
+        host.ip("link", "set", port, "up")
+        host.address(port, *addresses)

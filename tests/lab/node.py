@@ -27,6 +27,7 @@ def program_path(name):
         "rota-pulse": ("ROTA_PULSE", "controlplane/pulse/rota-pulse"),
         "rota": ("ROTA", "controlplane/cli/rota"),
         "rota-connections": ("ROTA_CONNECTIONS", "perf/connections/rota-connections"),
+        "rota-flood": ("ROTA_FLOOD", "perf/flood/rota-flood"),
     }[name]
     path = Path(os.environ.get(variable, build_path() / inside))
     if not path.exists():
@@ -34,15 +35,21 @@ def program_path(name):
     return path
 
 
+def wire_of(port):
+    """The interface that a port of DPDK's sends and receives by."""
+    return f"{port}-wire"
+
+
 class Node(Namespace):
     """One balancer. Its run directory is inside the lab's, with a bpffs of its own at `bpf`.
 
-    `queues` is how many receive queues its ports have.
+    `queues` is how many receive queues its ports have; `dpdk`: DPDK owns them.
     """
 
-    def __init__(self, ground, label, queues=1):
+    def __init__(self, ground, label, queues=1, dpdk=False):
         super().__init__(ground, label)
         self.queues = queues
+        self.dpdk = dpdk
         self.run_dir = self.path
         self.node_file = self.path / "node.yaml"
         self.dataplane = None
@@ -59,8 +66,7 @@ class Node(Namespace):
             "node": self.label,
             "run_dir": str(self.run_dir),
             "state_dir": str(self.path / "state"),
-            "ports": [{"name": name, "interface": name, "queues": self.queues}
-                      for name in ("out0", "in0")],
+            "ports": [self._port(name) for name in ("out0", "in0")],
             "workers": [{"core": max(os.sched_getaffinity(0))}],
             "main_core": min(os.sched_getaffinity(0)),
             "poll": "adaptive",
@@ -74,6 +80,12 @@ class Node(Namespace):
         settings.update(changes)
         settings = {key: value for key, value in settings.items() if value is not None}
         self.node_file.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def _port(self, name):
+        if not self.dpdk:
+            return {"name": name, "interface": name, "queues": self.queues}
+        return {"name": name, "queues": self.queues,
+                "vdev": f"net_af_packet_{name},iface={wire_of(name)},qpairs={self.queues}"}
 
     def start_dataplane(self):
         """Starts rota-dataplane; it is up once it listens for rotad."""
@@ -97,10 +109,10 @@ class Node(Namespace):
         self.start_rotad()
         return self.wait_settled()
 
-    def rota(self, *words, check=True):
+    def rota(self, *words, check=True, **options):
         """The CLI. Returns what it printed; with check=False the whole result."""
         result = run(program_path("rota"), "--socket", self.run_dir / "rotad.sock", *words,
-                     check=check)
+                     check=check, **options)
         return result.stdout if check else result
 
     def rota_json(self, *words):

@@ -6,7 +6,8 @@
         Answers each line with its name and the line.
     sessions.py hold TARGET PORT --count N [--rate R] [--churn R] [--from ADDRESS ...] --report FILE
         Opens N connections, R a second, and on each sends a numbered line every --interval seconds.
-        --churn: beside them R connections a second that exchange one line and end.
+        --churn: beside them R connections a second that exchange one line and end, --churn-for so
+        many seconds; one that is not done --patience seconds after its SYN is given up, as late.
         Says how it stands ten times a second; ends on SIGTERM, and writes what it saw as JSON.
 
 Broken is: reset, ended, answered by another server than before, a wrong byte, or silent for
@@ -20,6 +21,7 @@ import errno
 import heapq
 import itertools
 import json
+import math
 import select
 import signal
 import socket
@@ -108,7 +110,7 @@ class Sessions:
         for i in range(self.options.count):
             self.at(now + i / self.options.rate, self.open, True)
         if self.options.churn:
-            self.at(now, self.churn, now)
+            self.at(now, self.churn, now, now + self.options.churn_for)
         started = now
         self.at(now, self.tell)
         while not self.ending:
@@ -148,11 +150,12 @@ class Sessions:
         print(json.dumps({"held": self.held, "broken": len(self.broken), **self.counts}), flush=True)
         self.at(time.monotonic() + 0.1, self.tell)
 
-    def churn(self, when):
+    def churn(self, when, end):
         self.open(False)
         # What is late by more is not made up for: it would keep the answers waiting.
         due = max(when + 1 / self.options.churn, time.monotonic() - 0.1)
-        self.at(due, self.churn, due)
+        if due < end:
+            self.at(due, self.churn, due, end)
 
     # -- one session --
 
@@ -173,6 +176,8 @@ class Sessions:
             return session.socket.close()
         self.by_fd[session.socket.fileno()] = session
         self.poll.register(session.socket, select.EPOLLOUT)
+        if self.options.patience and not held:
+            self.at(session.began + self.options.patience, self.give_up, session)
         return None
 
     def ready(self, session, events):
@@ -245,6 +250,11 @@ class Sessions:
             self.counts["completed"] += 1
             self.close(session)
 
+    def give_up(self, session):
+        if session.socket.fileno() >= 0:
+            self.counts["late"] += 1
+            self.close(session)
+
     def breaks(self, session, how):
         now = time.monotonic()
         self.broken.append({"how": how, "held": session.held,
@@ -274,6 +284,8 @@ def options_of(words):
     client.add_argument("--count", type=int, default=0)
     client.add_argument("--rate", type=float, default=500, help="of opening, a second")
     client.add_argument("--churn", type=float, default=0)
+    client.add_argument("--churn-for", type=float, default=math.inf)
+    client.add_argument("--patience", type=float, default=0, help="0: no end of it")
     client.add_argument("--interval", type=float, default=0.2)
     client.add_argument("--silence", type=float, default=5)
     client.add_argument("--from", dest="source", action="append")

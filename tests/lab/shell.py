@@ -9,8 +9,8 @@ class Shell:
     """A connection from the client to an echo server (lab/echo.py): says something now and then,
     and must hear it back. `server` is the name in the server's greeting."""
 
-    def __init__(self, lab, address, port=7):
-        self.socket = lab.client.connect(address, port)
+    def __init__(self, lab, address, port=7, source=None):
+        self.socket = lab.client.connect(address, port, source)
         self.file = self.socket.makefile("rb")
         self.greeting = self.file.readline()
         self.server = self.greeting.decode().strip()
