@@ -12,6 +12,7 @@
 #include "bpf/rules.h"
 
 #define ROTA_SAMPLE_INTERVAL_NS 1000000
+#define ROTA_SAMPLE_MEMORY_NS 1000000000 /* what was seen before a longer silence is forgotten */
 #define ROTA_SAMPLE_RING_BYTES (1 << 20) /* of XDP, all processors together */
 
 struct rota_sample {
@@ -34,6 +35,7 @@ static inline __attribute__((always_inline)) rota_u32 rota_take_sample(struct ro
                                                                        int passes,
                                                                        rota_u64 now_ns) {
   const int kind = passes != 0;
+  if (now_ns > sampler->due_ns[kind] + ROTA_SAMPLE_MEMORY_NS) sampler->seen[kind] = 0;
   const rota_u32 seen = ++sampler->seen[kind];
   if (now_ns < sampler->due_ns[kind]) return 0;
   sampler->due_ns[kind] = now_ns + ROTA_SAMPLE_INTERVAL_NS;

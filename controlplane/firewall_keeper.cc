@@ -61,6 +61,13 @@ void FirewallKeeper::deny_offender(const Address& source, uint64_t now_unix_s) {
   stale_ = true;
 }
 
+bool FirewallKeeper::pardon(uint32_t id) {
+  const bool there =
+      std::erase_if(offenders_, [&](const Rule& rule) { return rule.id == id; }) != 0;
+  stale_ = stale_ || there;
+  return there;
+}
+
 void FirewallKeeper::forget_offenders(uint64_t now_unix_s) {
   std::erase_if(offenders_, [&](const Rule& rule) { return rule.expires_unix_s <= now_unix_s; });
 }
@@ -87,13 +94,14 @@ Result<bool> FirewallKeeper::compile(const FirewallNames& names, uint64_t seed,
   Firewall in_force = firewall_;
   in_force.rules = rules_at(firewall_, now_unix_s);
   in_force.rules.insert(in_force.rules.end(), offenders_.begin(), offenders_.end());
-  RuleSet set;
-  if (is_on_) {
-    auto compiled = compile_rules(spell_out(in_force, names), seed);
-    if (!compiled) return compiled.error();
-    set = std::move(*compiled);
+  auto compiled = compile_rules(spell_out(in_force, names), seed);
+  if (!compiled && !offenders_.empty()) {
+    // One rule more than a source can be under: the operator's own come first.
+    offenders_.clear();
+    return compile(names, seed, now_unix_s);
   }
-  cells_ = std::move(set.cells);
+  if (!compiled && is_on_) return compiled.error();
+  cells_ = is_on_ ? std::move(compiled->cells) : std::vector<rota_cell>();
   blob_ = is_on_ ? make_rules_blob(cells_) : nullptr;
   resolved_ = std::move(resolved);
   changes_at_unix_s_ = next_expiry(in_force, now_unix_s);

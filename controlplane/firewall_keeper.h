@@ -28,6 +28,8 @@ class FirewallKeeper {
   Result<Done> take(const std::string& rules);
 
   bool is_on() const { return is_on_; }
+  // Whether cells() and blob() are known: not before the first compile() has gone well.
+  bool is_compiled() const { return !is_on_ || blob_ != nullptr; }
   // As it is kept, expired rules included.
   const Firewall& firewall() const { return firewall_; }
   // Deny rules of their own, with ids from kOffenderIdFirst on.
@@ -38,6 +40,9 @@ class FirewallKeeper {
   // Denies the source for as long as the firewall says, if it says so; once, and as long as there
   // is room for one more.
   void deny_offender(const Address& source, uint64_t now_unix_s);
+
+  // Lets an offender go before its time. False: none has the id.
+  bool pardon(uint32_t id);
 
   // Compiles again if anything it stands on has changed. True: cells() and blob() are others now.
   // `seed` as for compile_rules(). On an error they stay.

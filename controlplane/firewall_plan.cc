@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "controlplane/compile/rule_set.h"
+#include "controlplane/firewall/order.h"
 #include "controlplane/firewall/rules_file.h"
 #include "controlplane/model/text.h"
 #include "dataplane/core/guard.h"
@@ -17,8 +18,29 @@ namespace {
 
 constexpr uint8_t kTcp = 6;
 
+// In force it has an id; what is typed in has none yet.
+std::string name_of(const Rule& rule) {
+  return fmt::format("{}{} {}", rule.id == 0 ? "" : fmt::format("#{} ", rule.id),
+                     list_of(rule.kind), summary_of(rule));
+}
+
+// What was typed in is judged with the rules in force, of which one may cover it.
+Result<Done> check_added(const Firewall& firewall) {
+  if (firewall.rules.size() > kRulesMax)
+    return Error{ErrorCode::failed_precondition,
+                 fmt::format("expected at most {} rules, that would be {} (a rule may have any "
+                             "number of prefixes)",
+                             kRulesMax, firewall.rules.size())};
+  const auto unreached = find_unreached(firewall);
+  if (!unreached) return Done{};
+  return Error{ErrorCode::failed_precondition,
+               fmt::format("deny: expected an order: {} is allowed by rule {}, which is asked "
+                           "before; say first to deny it all the same",
+                           unreached->what, name_of(*unreached->cover))};
+}
+
 Result<Firewall> wanted_firewall(const Firewall& in_force, const FirewallWish& wish,
-                                 const FirewallNames& names, uint64_t now_unix_s) {
+                                 const FirewallNames& names) {
   if (wish.kind == FirewallWish::Kind::remove) {
     std::vector<uint32_t> missing;
     Firewall rest = without_rules(in_force, wish.ids, missing);
@@ -33,9 +55,9 @@ Result<Firewall> wanted_firewall(const Firewall& in_force, const FirewallWish& w
   if (auto done = check_names(written, names); !done)
     return Error{done.error().code, fmt::format("{}: {}", wish.name, done.error().message)};
   if (wish.kind == FirewallWish::Kind::replace) return written;
-  Firewall both = in_force;
-  both.rules = rules_at(in_force, now_unix_s);
-  return with_rules(std::move(both), written.rules);
+  Firewall both = with_rules(in_force, written.rules);
+  if (auto done = check_added(both); !done) return done.error();
+  return both;
 }
 
 // fe80::1%eth0 without its interface.
@@ -77,15 +99,16 @@ Result<FirewallPlan> plan_firewall(const Firewall& in_force, const FirewallWish&
     plan.change.removed = static_cast<uint32_t>(rules_at(in_force, now_unix_s).size());
     return plan;
   }
-  auto wanted = wanted_firewall(in_force, wish, names, now_unix_s);
+  Firewall now = in_force;
+  now.rules = rules_at(in_force, now_unix_s);
+  auto wanted = wanted_firewall(now, wish, names);
   if (!wanted) return wanted.error();
   plan.change = change_to(in_force, std::move(*wanted), now_unix_s);
   const auto set = compile_rules(spell_out(plan.change.firewall, names), seed);
   if (!set) return set.error();
   plan.rules = write_kept_rules(plan.change.firewall);
-  // Added rules are judged with those in force: an allow among these may cover a deny.
-  if (auto kept = read_kept_rules(plan.rules); !kept) return kept.error();
   plan.warnings = warnings_of(plan.change.firewall, set->cells, accesses);
+  plan.cuts_off = !plan.warnings.empty() && !wish.force && wish.confirm_s == 0;
   return plan;
 }
 

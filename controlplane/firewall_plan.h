@@ -39,6 +39,7 @@ struct FirewallPlan {
   FirewallChange change;
   std::string rules;                  // to be kept; empty: no firewall
   std::vector<std::string> warnings;  // what it would cut off
+  bool cuts_off = false;              // it would, and who asks does not insist
 };
 
 // `seed` as for compile_rules(). Cost: that of compiling the rules.

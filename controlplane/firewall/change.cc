@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "controlplane/firewall/prefix.h"
 #include "controlplane/firewall/rules_file.h"
 
 namespace rota {

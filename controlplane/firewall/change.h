@@ -27,7 +27,8 @@ struct FirewallChange {
 };
 
 // A rule stays if the other says the same, comments aside, or the same of other sources. Rules that
-// have expired count as gone. Cost: O(n log n) in rules and sources.
+// have expired count as gone. REQUIRES: neither has more than kRulesMax rules. Cost: O(n log n) in
+// rules and sources.
 FirewallChange change_to(const Firewall& before, Firewall wanted, uint64_t now_unix_s);
 
 // The firewall and these rules behind its own.

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <charconv>
-#include <map>
 #include <optional>
-#include <set>
 #include <string_view>
 #include <utility>
 
+#include "controlplane/firewall/order.h"
+#include "controlplane/firewall/prefix.h"
 #include "dataplane/host/yaml_item.h"
 
 namespace rota {
@@ -22,7 +22,6 @@ constexpr uint64_t kForMax_s = 366 * 86400;
 constexpr uint64_t kCountMax = 1'000'000'000'000;
 constexpr uint64_t kPacketBytesMax = 65535;  // a burst of bytes lets any packet pass
 constexpr uint64_t kBurstMax_s = 86400;
-constexpr size_t kRulesMax = 8192;  // leaves ids to be given out anew
 
 struct Suffix {
   std::string_view text;
@@ -44,16 +43,6 @@ uint64_t count_of(const Item& item, std::string_view text, const char* expected)
   const auto count = scaled(text, {{"", 1}, {"k", 1000}, {"M", 1'000'000}, {"G", 1'000'000'000}});
   if (!count || *count == 0) item.refuse(expected);
   return *count;
-}
-
-// The bits of the address behind the length, which is of its own family, become zero.
-Address truncated(Address address, uint8_t length) {
-  const size_t bits = length + (address.is_ipv4() ? 96u : 0u);
-  for (size_t byte = 0; byte < address.bytes.size(); ++byte) {
-    const size_t kept = bits > byte * 8 ? std::min<size_t>(bits - byte * 8, 8) : 0;
-    address.bytes[byte] = static_cast<uint8_t>(address.bytes[byte] & 0xff00 >> kept);
-  }
-  return address;
 }
 
 AddressPrefix prefix_of(const Item& item) {
@@ -175,7 +164,9 @@ Limit limit_of(const Item& item) {
     if (limit.burst < least) burst.refuse("at least " + std::to_string(least) + " bytes");
   }
   if (limit.burst * limit.seconds > limit.count * kBurstMax_s)
-    burst.refuse("at most what the rate lets pass in a day");
+    (burst.is_there() ? burst : item)
+        .refuse_text("expected a burst of at most what the rate lets pass in a day, found " +
+                     std::to_string(limit.burst));
   read_per(item["per"], limit);
   return limit;
 }
@@ -186,10 +177,8 @@ uint8_t protocol_of(const Item& item) {
   return kNumbers[item.one_of({"tcp", "udp", "icmp", "icmpv6"})];
 }
 
-bool has_ports(const Rule& rule) { return rule.port_first != 0 || rule.port_last != UINT16_MAX; }
-
 void check_agreement(const Item& item, const Rule& rule) {
-  const bool ports = has_ports(rule);
+  const bool ports = asks_for_ports(rule);
   if (ports && rule.protocol != 0 && rule.protocol != 6 && rule.protocol != 17)
     item["ports"].refuse_text("expected only with protocol tcp or udp");
   if (!rule.service.empty() && (ports || rule.protocol != 0))
@@ -261,80 +250,6 @@ Rule read_rule(const Item& item, RuleKind kind, Form form) {
   return rule;
 }
 
-// Whether prefix `inner` lies in `outer`.
-bool contains(const AddressPrefix& outer, const AddressPrefix& inner) {
-  if (outer.address.is_ipv4() != inner.address.is_ipv4() || outer.length > inner.length)
-    return false;
-  return truncated(inner.address, outer.length) == outer.address;
-}
-
-// Whether what the rule says beside its sources holds for all that `inner` says it of.
-bool covers(const Rule& rule, const Rule& inner) {
-  const bool by_service = !inner.service.empty();
-  if (rule.dry_run || rule.for_s != 0) return false;
-  if (!rule.interface.empty() && rule.interface != inner.interface) return false;
-  if (!rule.service.empty() && rule.service != inner.service) return false;
-  if (rule.to && (!inner.to || !contains(*rule.to, *inner.to))) return false;
-  if (rule.protocol != 0 && (by_service || rule.protocol != inner.protocol)) return false;
-  if (has_ports(rule) &&
-      (by_service || rule.port_first > inner.port_first || rule.port_last < inner.port_last))
-    return false;
-  return (!rule.opening || inner.opening) && (!rule.fragment || inner.fragment);
-}
-
-// The sources of allow rules, to be asked what covers another.
-class AllowedSources {
- public:
-  explicit AllowedSources(const Firewall& firewall) {
-    for (const Rule& rule : firewall.rules) {
-      if (rule.kind != RuleKind::allow) continue;
-      if (rule.from.empty()) any_.push_back(&rule);
-      for (const AddressPrefix& prefix : rule.from) {
-        by_prefix_[{prefix.address.bytes, prefix.length}].push_back(&rule);
-        lengths_.insert(prefix.length);
-      }
-    }
-  }
-
-  // nullptr: none. Of all sources: nullptr.
-  const Rule* find_cover(const Rule& deny, const AddressPrefix* source) const {
-    for (const Rule* rule : any_)
-      if (covers(*rule, deny)) return rule;
-    if (source == nullptr) return nullptr;
-    for (const uint8_t length : lengths_) {
-      if (length > source->length) break;
-      const auto found = by_prefix_.find({truncated(source->address, length).bytes, length});
-      if (found == by_prefix_.end()) continue;
-      for (const Rule* rule : found->second)
-        if (covers(*rule, deny)) return rule;
-    }
-    return nullptr;
-  }
-
- private:
-  std::vector<const Rule*> any_;
-  std::map<std::pair<decltype(Address::bytes), uint8_t>, std::vector<const Rule*>> by_prefix_;
-  std::set<uint8_t> lengths_;
-};
-
-void refuse_unreached(const Firewall& firewall) {
-  const AllowedSources allowed(firewall);
-  const auto refuse = [](const Rule& deny, const Rule& cover, const std::string& what) {
-    throw Refusal{deny.line,
-                  "deny: expected an order: " + what + " is allowed by line " +
-                      std::to_string(cover.line) +
-                      ", which is asked before; say first: true to deny it all the same"};
-  };
-  for (const Rule& rule : firewall.rules) {
-    if (rule.kind != RuleKind::deny || rule.first) continue;
-    if (rule.from.empty())
-      if (const Rule* cover = allowed.find_cover(rule, nullptr)) refuse(rule, *cover, "all of it");
-    for (const AddressPrefix& source : rule.from)
-      if (const Rule* cover = allowed.find_cover(rule, &source))
-        refuse(rule, *cover, format_prefix(source));
-  }
-}
-
 void read_sanity(const Item& item, Firewall& firewall) {
   if (!item.is_there()) return;
   item.expect_keys({"bogus_flags", "land", "unroutable", "public"});
@@ -381,7 +296,12 @@ Firewall read_all(const Item& top, Form form) {
   if (form == Form::kept)
     firewall.next_id =
         static_cast<uint32_t>(top["next_id"].number(kRuleIdFirst, kOffenderIdFirst - 1));
-  refuse_unreached(firewall);
+  if (form == Form::kept) return firewall;
+  if (const auto unreached = find_unreached(firewall))
+    throw Refusal{unreached->rule->line,
+                  "deny: expected an order: " + unreached->what + " is allowed by line " +
+                      std::to_string(unreached->cover->line) +
+                      ", which is asked before; say first: true to deny it all the same"};
   return firewall;
 }
 

@@ -51,6 +51,5 @@ std::string_view list_of(RuleKind kind);
 std::vector<std::string> settings_of(const Firewall& firewall);
 
 std::string name_of_protocol(uint8_t protocol);  // of IP; one without a name: its number
-std::string format_prefix(const AddressPrefix& prefix);
 
 }  // namespace rota

@@ -6,8 +6,8 @@
 #include <utility>
 #include <yaml-cpp/yaml.h>
 
+#include "controlplane/firewall/prefix.h"
 #include "controlplane/firewall/rules_file.h"
-#include "controlplane/model/text.h"
 
 namespace rota {
 namespace {
@@ -131,12 +131,6 @@ std::string name_of_protocol(uint8_t protocol) {
     default:
       return fmt::format("{}", protocol);
   }
-}
-
-std::string format_prefix(const AddressPrefix& prefix) {
-  const int whole = prefix.address.is_ipv4() ? 32 : 128;
-  std::string text = format_address(prefix.address);
-  return prefix.length == whole ? text : fmt::format("{}/{}", text, prefix.length);
 }
 
 std::string text_of(const Rule& rule) { return text_of(rule, SIZE_MAX); }

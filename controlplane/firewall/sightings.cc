@@ -40,7 +40,9 @@ void Sightings::add(std::span<const rota_sample> samples, uint64_t now_unix_ms) 
     seen.bytes += static_cast<double>(sample.stands_for) * sample.packet.bytes;
     if (sample.passes) continue;
     seen.refused += sample.stands_for;
-    seen.refused_by[sample.counter] += sample.stands_for;
+    Refused& refused = seen.refused_by[sample.counter];
+    ++refused.samples;
+    refused.packets += sample.stands_for;
   }
 }
 
@@ -52,10 +54,14 @@ void Sightings::advance(uint64_t now_ms, uint64_t beyond,
   begun_ms_ = now_ms;
   last_ = std::exchange(window_, {});
   for (const auto& [source, seen] : last_) {
-    double limited = 0;
-    for (const auto& [counter, packets] : seen.refused_by)
-      if (is_limit(counter)) limited += packets;
-    if (limited > static_cast<double>(beyond) * last_s_) offends(source);
+    Refused limited;
+    for (const auto& [counter, refused] : seen.refused_by) {
+      if (!is_limit(counter)) continue;
+      limited.samples += refused.samples;
+      limited.packets += refused.packets;
+    }
+    if (limited.samples >= kOffences && limited.packets > static_cast<double>(beyond) * last_s_)
+      offends(source);
   }
 }
 

@@ -40,10 +40,12 @@ class Sightings {
   static constexpr size_t kRefusedKept = 4096;
   static constexpr size_t kSourcesMax = 65536;  // of one window; those that come later are not seen
   static constexpr uint64_t kWindow_ms = 1000;
+  static constexpr uint32_t kOffences = 5;  // samples that make an offender: chance makes fewer
 
   void add(std::span<const rota_sample> samples, uint64_t now_unix_ms);
   // To be called now and then. Each time that a window has ended, those sources of it that limits
-  // refused more often than `beyond` a second are handed to `offends`.
+  // refused more often than `beyond` a second, and at kOffences samples or more, are handed to
+  // `offends`.
   void advance(uint64_t now_ms, uint64_t beyond,
                const std::function<bool(uint32_t counter)>& is_limit,
                const std::function<void(const Address&)>& offends);
@@ -55,11 +57,15 @@ class Sightings {
   uint64_t newest_refused() const { return refused_count_; }
 
  private:
+  struct Refused {
+    uint32_t samples = 0;
+    double packets = 0;
+  };
   struct Seen {
     double packets = 0;
     double bytes = 0;
     double refused = 0;
-    std::unordered_map<uint32_t, double> refused_by;  // counter
+    std::unordered_map<uint32_t, Refused> refused_by;  // counter
   };
   struct AddressHash {
     size_t operator()(const Address& address) const;

@@ -70,6 +70,9 @@ inline constexpr uint32_t kRuleIdFirst = 16;  // counters below are of the sanit
 inline constexpr uint32_t kOffenderIdFirst = 12288;
 inline constexpr uint32_t kOffendersMax = 4096;  // ids of theirs
 
+// Half of the ids: a set of rules can take the place of another.
+inline constexpr uint32_t kRulesMax = (kOffenderIdFirst - kRuleIdFirst) / 2;
+
 // Sources that limits refuse more than `beyond` packets a second are denied for a while, at most so
 // many at once.
 struct Offenders {

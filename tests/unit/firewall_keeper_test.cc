@@ -124,6 +124,59 @@ TEST_F(FirewallKeeperTest, OffendersAreDeniedForAWhileAndAreBounded) {
   EXPECT_TRUE(keeper_.offenders().empty()) << "the rules do not ask for it any more";
 }
 
+TEST_F(FirewallKeeperTest, AnOffenderCanBePardoned) {
+  put("offenders: {beyond: 10/s}\nlimit:\n  - {from: 203.0.113.0/24, packets: 1/s}\n");
+  keeper_.deny_offender(kClient, kNow);
+  ASSERT_TRUE(*keeper_.compile(world_.names(), kSeed, kNow));
+  EXPECT_FALSE(keeper_.pardon(kRuleIdFirst));
+  EXPECT_TRUE(keeper_.pardon(keeper_.offenders().front().id));
+  ASSERT_TRUE(*keeper_.compile(world_.names(), kSeed, kNow));
+  EXPECT_TRUE(passes(kClient));
+}
+
+TEST_F(FirewallKeeperTest, OffendersDoNotKeepTheOperatorsRulesFromForce) {
+  std::string many =
+      "offenders: {beyond: 10/s}\nsanity: {bogus_flags: false, land: false}\ndeny:\n";
+  for (int port = 1; port <= ROTA_RULE_LIST_MAX; ++port)
+    many += "  - {from: 203.0.113.0/24, ports: " + std::to_string(port) + "}\n";
+  put(many);
+  keeper_.deny_offender(kClient, kNow);
+  const auto compiled = keeper_.compile(world_.names(), kSeed, kNow);
+  ASSERT_TRUE(compiled) << compiled.error().message;
+  EXPECT_TRUE(keeper_.offenders().empty());
+  EXPECT_FALSE(passes(kClient));
+}
+
+TEST_F(FirewallKeeperTest, WhatHasExpiredDoesNotComeBackWithAnotherChange) {
+  put("deny:\n  - {from: 203.0.113.100, for: 10m}\n  - {ports: 25}\n");
+  const FirewallWish del{.kind = FirewallWish::Kind::remove, .ids = {kRuleIdFirst + 1}};
+  const auto later = plan_firewall(keeper_.firewall(), del, world_.names(), {}, kSeed, kNow + 700);
+  ASSERT_TRUE(later) << later.error().message;
+  EXPECT_EQ(later->change.lines, std::vector<std::string>{"- deny {ports: 25}"});
+  EXPECT_TRUE(later->change.firewall.rules.empty());
+}
+
+TEST_F(FirewallKeeperTest, AsManyRulesAsThereMayBeCanBeReplacedByOthers) {
+  const auto rules = [](int ports_from) {
+    std::string text = "deny:\n";
+    for (uint32_t i = 0; i < kRulesMax; ++i)
+      text += "  - {from: 10." + std::to_string(i / 256) + "." + std::to_string(i % 256) +
+              ".0/24, ports: " + std::to_string(ports_from) + "}\n";
+    return text;
+  };
+  put(rules(1));
+  const auto others = plan(replace(rules(2)));
+  ASSERT_TRUE(others) << others.error().message;
+  EXPECT_EQ(others->change.added, kRulesMax);
+  const auto more = plan({.kind = FirewallWish::Kind::add,
+                          .name = "rule",
+                          .rules = "deny:\n  - {from: 192.0.2.0/24}\n"});
+  ASSERT_FALSE(more);
+  EXPECT_NE(more.error().message.find("expected at most 6136 rules, that would be 6137"),
+            std::string::npos)
+      << more.error().message;
+}
+
 TEST_F(FirewallKeeperTest, CountersOfNewRulesAreToldButNotAtTheStart) {
   put("deny:\n  - {from: 203.0.113.100}\n");
   EXPECT_TRUE(keeper_.take_new_counters().empty()) << "what a restarted rotad finds goes on";
@@ -229,9 +282,12 @@ TEST_F(SightingsTest, RatesAreThoseOfTheLastWholeWindow) {
 
 TEST_F(SightingsTest, WhoIsRefusedByLimitsTooOftenOffends) {
   end_window(1000);
-  see({sample_of(kClient, false, 101), sample_of(kHere, false, 100),
-       sample_of(ipv4(3), false, 500, kRuleIdFirst + 1), sample_of(ipv4(4), true, 500)});
-  EXPECT_EQ(end_window(2000), std::vector<Address>{kClient});
+  for (uint32_t i = 0; i < Sightings::kOffences; ++i)
+    see({sample_of(kClient, false, 21), sample_of(kHere, false, 20),
+         sample_of(ipv4(3), false, 500, kRuleIdFirst + 1), sample_of(ipv4(4), true, 500)});
+  see({sample_of(ipv4(5), false, 5000)});
+  EXPECT_EQ(end_window(2000), std::vector<Address>{kClient})
+      << "one sample in a flood of others says nothing of its source";
   EXPECT_TRUE(end_window(3000).empty());
 }
 

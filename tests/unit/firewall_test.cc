@@ -94,7 +94,10 @@ TEST(RulesFile, RefusesWithLineAndReason) {
       {"limit:\n  - {bytes: 1M/s, burst: 100}\n",
        R"(:2: limit[0].burst: expected at least 65535 bytes, found "100")"},
       {"limit:\n  - {packets: 30/m, burst: 10M}\n",
-       R"(:2: limit[0].burst: expected at most what the rate lets pass in a day, found "10M")"},
+       ":2: limit[0].burst: expected a burst of at most what the rate lets pass in a day, found "
+       "10000000"},
+      {"limit:\n  - {bytes: 40/m}\n",
+       ":2: limit[0]: expected a burst of at most what the rate lets pass in a day, found 65535"},
       {"deny:\n  - {from: \"::ffff:192.0.2.1\"}\n",
        R"(:2: deny[0].from: expected an IPv4 address in its own form, found "::ffff:192.0.2.1")"},
       {"deny:\n  - {from: }\n", ":2: deny[0].from: expected a value, found nothing"},
