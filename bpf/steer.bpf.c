@@ -121,6 +121,7 @@ struct packet {
   __u32 ip_bytes;
   __u8 is_judged; /* by the firewall's rules: IP, and no neighbour discovery */
   __u8 hop_limit; /* IPv6 */
+  __u8 is_unread; /* its extension headers do not end where they can be read */
   __u8 protocol;  /* of a fragment, too */
   __u8 has_flags;
   __u8 tcp_flags;
@@ -191,11 +192,16 @@ static __always_inline void parse_ipv6(struct cursor* cursor, struct packet* par
   parsed->ip_bytes = cursor->left;
   parsed->hop_limit = ip->hop_limit;
   advance(cursor, sizeof(*ip));
+  parsed->is_unread = 1;
   for (int i = 0; i < EXTENSION_HEADERS_MAX; ++i) {
     const struct extension_header* extension = cursor->at;
-    if (!is_skipped(next) && next != IPPROTO_FRAGMENT) return parse_transport(cursor, next, parsed);
+    if (!is_skipped(next) && next != IPPROTO_FRAGMENT) {
+      parsed->is_unread = 0;
+      return parse_transport(cursor, next, parsed);
+    }
     if (!has(cursor, sizeof(*extension))) return;
     if (next == IPPROTO_FRAGMENT) {
+      parsed->is_unread = 0;
       packet->shape = ROTA_SHAPE_FRAGMENT;
       parsed->protocol = extension->next;
       return;
@@ -258,12 +264,14 @@ static __always_inline struct rota_facts facts_of(const struct packet* packet) {
   return facts;
 }
 
-/* Global, so that the verifier looks at it once, not for each way through parse(). */
+/* What hides its protocol from the rules does not pass them; the dataplane drops it as malformed.
+ * Global, so that the verifier looks at it once, not for each way through parse(). */
 __attribute__((noinline)) int may_pass(const struct packet* packet) {
   if (!packet) return 1;
   const __u32 only = 0;
   void* cells = bpf_map_lookup_elem(&rules, &only);
   if (!cells || !packet->is_judged) return 1;
+  if (packet->is_unread) return 0;
   const struct rota_facts facts = facts_of(packet);
   const __u64 now_ns = bpf_ktime_get_ns();
   __u32 decided;

@@ -9,6 +9,7 @@
 
 #include "controlplane/firewall/rules_file.h"
 #include "controlplane/peer/desired_codec.h"
+#include "controlplane/unix_time.h"
 #include "controlplane/vips/vip_placer.h"
 
 namespace rota {
@@ -27,12 +28,6 @@ Result<Done> check_kept_rules(const std::string& rules) {
   return Done{};
 }
 
-uint64_t unix_ms() {
-  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count());
-}
-
 }  // namespace
 
 void Reconciler::reconcile() {
@@ -44,7 +39,7 @@ void Reconciler::reconcile() {
   compile_snapshot();
   const bool steered = save_compile_state() && ports_agree_ && steer_in();
   attach_steering();
-  if (steered) publish();
+  if (steered && firewall_.is_compiled()) publish();
   if (steered && place_vips())
     steer_out();
   else
@@ -107,7 +102,7 @@ Result<std::unique_ptr<Reconciler>> Reconciler::open(asio::io_context& loop, con
   std::unique_ptr<Reconciler> made(
       new Reconciler(loop, node, std::move(*store), std::move(*model), std::move(*state), *epoch));
   made->health_.remember(*health);
-  made->trial_ = std::move(*trial);
+  if (trial->rules == made->model_.firewall()) made->trial_ = std::move(*trial);
   if (auto done = made->firewall_.take(made->model_.firewall()); !done) return done.error();
   if (node.is_paired()) {
     auto intent = IntentFile::open(node.intent_file());
@@ -180,7 +175,9 @@ void Reconciler::wake_in_time() {
   if (at == kNever_s) return;
   const uint64_t now_ms = unix_ms();
   const std::chrono::milliseconds left(at * 1000 > now_ms ? at * 1000 - now_ms : 0);
-  wake_timer_.expires_after(std::min<Clock::duration>(left, kClockLookInterval));
+  // What is due and could not be done is tried again as all else is.
+  const Clock::duration least = troubles_.empty() ? Clock::duration(0) : kRetryInterval;
+  wake_timer_.expires_after(std::clamp<Clock::duration>(left, least, kClockLookInterval));
   wake_timer_.async_wait([this](const asio::error_code& error) {
     if (!error) reconcile_soon();
   });
@@ -200,15 +197,25 @@ void Reconciler::meet_clients() {
   });
 }
 
-Result<Done> Reconciler::edit(const Plan& plan) {
+Result<Done> Reconciler::edit(const Plan& plan, const KeptTrial& trial) {
   const uint64_t now_ms = unix_ms();
   const auto edit = plan(model_, now_ms / 1000);
   if (!edit) return edit.error();
-  if (auto done = store_.commit(*edit, now_ms); !done) return done;
+  if (auto done = commit(*edit, now_ms, trial); !done) return done;
   const EditMark base = model_.mark();
   apply(*edit);
   if (pair_) pair_->desired().edited(message_of(*edit, base, now_ms));
   return Done{};
+}
+
+Result<Done> Reconciler::commit(const Edit& edit, uint64_t unix_ms, const KeptTrial& trial) {
+  const bool of_firewall = std::ranges::any_of(edit.changes, [](const Change& change) {
+    return std::holds_alternative<PutFirewall>(change);
+  });
+  if (!of_firewall) return store_.commit(edit, unix_ms);
+  auto done = store_.commit(edit, unix_ms, trial);
+  if (done) trial_ = trial;
+  return done;
 }
 
 void Reconciler::apply(const Edit& edit) {
@@ -216,7 +223,7 @@ void Reconciler::apply(const Edit& edit) {
   spdlog::info("revision {}: {}", edit.revision, edit.what);
   for (const Change& change : edit.changes) {
     if (std::holds_alternative<PutFirewall>(change)) {
-      take_firewall();
+      noted("the firewall's rules", firewall_.take(model_.firewall()));
       continue;
     }
     services_edited_.insert(service_of(change));
@@ -247,7 +254,7 @@ Result<Done> Reconciler::take(const peer::DesiredEdit& message) {
   for (const Change& change : edit->changes)
     if (const auto* firewall = std::get_if<PutFirewall>(&change))
       if (auto done = check_kept_rules(firewall->rules); !done) return done;
-  if (auto done = store_.commit(*edit, message.edit().unix_ms()); !done) return done;
+  if (auto done = commit(*edit, message.edit().unix_ms(), {}); !done) return done;
   apply(*edit);
   return Done{};
 }
@@ -274,7 +281,7 @@ Result<Done> Reconciler::take(const peer::DesiredState& message) {
       health_.check(id, nullptr);
   }
   model_ = std::move(*model);
-  take_firewall();
+  noted("the firewall's rules", firewall_.take(model_.firewall()));
   spdlog::info("revision {}: {} services with {} backends, as the peer has them", model_.revision(),
                model_.services().size(), model_.backend_count());
   vips_stale_ = true;

@@ -38,6 +38,10 @@
 
 namespace rota {
 
+// Steps that put the firewall's rules in force, as troubles() begin with.
+inline constexpr const char* kCompilingFirewall = "compiling the firewall";
+inline constexpr const char* kSettingRules = "setting the rules";
+
 class Reconciler : private DesiredOwner {
  public:
   // Opens the store and the kernel's tables. Nothing is changed before start().
@@ -47,7 +51,7 @@ class Reconciler : private DesiredOwner {
 
   // Plans an edit against the model, and makes it durable. On an error nothing has changed.
   using Plan = std::function<Result<Edit>(const Model& model, uint64_t now_unix_s)>;
-  Result<Done> edit(const Plan& plan);
+  Result<Done> edit(const Plan& plan) { return edit(plan, {}); }
 
   // Reconciles now what would be reconciled soon: what is read next shows every edit so far.
   void catch_up();
@@ -74,7 +78,7 @@ class Reconciler : private DesiredOwner {
   // The firewall. An answer with warnings and without `force` and `confirm_s` changed nothing.
   const FirewallKeeper& firewall() const { return firewall_; }
   FirewallNames firewall_names() const;
-  Result<FirewallPlan> change_firewall(const FirewallWish& wish);
+  Result<FirewallPlan> change_firewall(const FirewallWish& asked);
   Result<Done> confirm_firewall();
   // When the last change is rolled back unless it is confirmed; 0: no change is on trial.
   uint64_t firewall_trial_until_unix_s() const;
@@ -99,6 +103,9 @@ class Reconciler : private DesiredOwner {
   Result<peer::DesiredState> state_for(const EditMark& base, bool forced) override;
   Result<Done> take(const peer::DesiredEdit& message) override;
   Result<Done> take(const peer::DesiredState& message) override;
+  // An edit of the firewall begins the trial, or ends the one there is.
+  Result<Done> edit(const Plan& plan, const KeptTrial& trial);
+  Result<Done> commit(const Edit& edit, uint64_t unix_ms, const KeptTrial& trial);
   void apply(const Edit& edit);
 
   void dataplane_changed();
@@ -132,10 +139,12 @@ class Reconciler : private DesiredOwner {
   void take_worker_samples(std::vector<rota_sample>& samples);
   std::optional<uint32_t> guarded_number(const std::string& name) const;
   bool judges_only_served(const std::string& interface) const;
-  std::optional<Access> replies_of(const Service& service, const CompiledService& compiled) const;
+  std::vector<uint32_t> numbers_towards(const Address& address) const;
+  std::vector<rota_facts> replies_of(const Service& service, const Backend& backend,
+                                     uint16_t port) const;
   std::vector<Access> accesses(const FirewallWish& wish) const;
-  void take_firewall();
   void end_firewall_trial();
+  FirewallWish pardon_offenders(FirewallWish wish, std::vector<std::string>& lines);
   void save_health();
 
   bool noted(const char* step, const Result<Done>& done);
@@ -171,7 +180,7 @@ class Reconciler : private DesiredOwner {
   bool ports_agree_ = true;   // ours and the dataplane's; while not, the world is left as it is
   bool kernel_stale_ = true;  // the facts do not tell what the mirror tells
   bool attach_stale_ = true;
-  bool rules_stale_ = true;  // XDP has not got the firewall's rules as they were compiled last
+  bool rules_stale_ = false;  // XDP has not got the firewall's rules as they were compiled last
   bool vips_stale_ = true;
   std::vector<CompileStateChange> unsaved_;
   std::vector<KeptHealth> unsaved_health_;

@@ -6,23 +6,20 @@
 #include <array>
 #include <chrono>
 #include <fmt/format.h>
+#include <iterator>
 #include <spdlog/spdlog.h>
 
 #include "controlplane/firewall/rules_file.h"
 #include "controlplane/reconciler.h"
+#include "controlplane/unix_time.h"
 #include "dataplane/core/guard.h"
 
 namespace rota {
 namespace {
 
 constexpr auto kSampleInterval = std::chrono::milliseconds(100);
+constexpr uint16_t kSomePort = 50000;              // of who calls
 constexpr uint32_t kAbsentInterface = 0x7fffffff;  // of an interface that is not there now
-
-uint64_t unix_ms() {
-  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count());
-}
 
 uint64_t steady_ms() {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
@@ -46,6 +43,11 @@ AddressPort endpoint_of(const std::string& text) {
   if (address.starts_with('[')) address = address.substr(1, address.size() - 2);
   const auto parsed = parse_address("peer", address);
   return {parsed ? *parsed : Address{}, static_cast<uint16_t>(std::stoul(text.substr(colon + 1)))};
+}
+
+// Of a rate that all share, who is refused is a matter of chance.
+bool limits_each_source(const Rule& rule) {
+  return rule.kind == RuleKind::limit && (rule.limit.per_ipv4 != 0 || rule.limit.per_ipv6 != 0);
 }
 
 }  // namespace
@@ -95,7 +97,7 @@ void Reconciler::compile_firewall() {
   end_firewall_trial();
   const auto compiled =
       firewall_.compile(firewall_names(), model_.fallback_key().words[0], unix_ms() / 1000);
-  noted("compiling the firewall", compiled ? Result<Done>(Done{}) : compiled.error());
+  noted(kCompilingFirewall, compiled ? Result<Done>(Done{}) : compiled.error());
   if (!compiled || !*compiled) return;
   rules_stale_ = true;
   // Where XDP judges all, the dataplane need not know.
@@ -107,53 +109,71 @@ void Reconciler::compile_firewall() {
 // Before anything is attached: no packet passes unjudged.
 void Reconciler::set_rules() {
   for (const uint32_t counter : firewall_.take_new_counters()) steering_.zero_hits(counter);
-  if (rules_stale_)
-    rules_stale_ = !noted("setting the rules", steering_.set_rules(firewall_.cells()));
+  if (rules_stale_) rules_stale_ = !noted(kSettingRules, steering_.set_rules(firewall_.cells()));
   if (const int buckets = steering_.buckets_fd(); buckets >= 0 && buckets != shared_buckets_) {
     shared_buckets_ = buckets;
     link_.share_buckets(buckets);
   }
 }
 
-// What the first backend of a dnat service that can be reached sends back to a client, where it
-// comes in. Whatever a rule says of destinations, it is asked about one client.
-std::optional<Access> Reconciler::replies_of(const Service& service,
-                                             const CompiledService& compiled) const {
-  if (service.mode != Mode::dnat) return std::nullopt;
-  for (size_t i = 0; i < std::min(compiled.backends.size(), service.backends.size()); ++i) {
-    const NextHop* way = find_next_hop(compiled_, compiled.backends[i].next_hop);
-    if (way == nullptr) continue;
-    const AddressPort& from = service.backends[i].endpoint;
-    const uint32_t number = guarded_number(node_.ports[way->port].name).value_or(0);
-    rota_facts reply = packets_of_connection(from.address, from.port,
-                                             some_client(from.address.is_ipv4()), 50000, number)
-                           .front();
-    reply.protocol = static_cast<uint8_t>(service.protocol);
-    return Access{fmt::format("replies of backend {} of {}", format_endpoint(from), service.name),
-                  {reply}};
+// By which numbers rules know the interfaces that packets to an address of this host come in by, as
+// far as they are judged there.
+std::vector<uint32_t> Reconciler::numbers_towards(const Address& address) const {
+  std::vector<uint32_t> numbers;
+  const auto add = [&](const std::string& interface) {
+    if (judges_only_served(interface)) return;
+    if (const auto number = guarded_number(interface)) numbers.push_back(*number);
+  };
+  const auto here = std::ranges::find(facts_.host_addresses, address, &HostAddress::address);
+  if (here == facts_.host_addresses.end()) return numbers;
+  const LinkFact* link = mirror_.link(here->ifindex);
+  if (link != nullptr && link->parent != 0) link = mirror_.link(link->parent);
+  if (link == nullptr) return numbers;
+  if (link->name != "lo") {
+    add(link->name);
+    return numbers;
   }
-  return std::nullopt;
+  for (const NodePort& port : node_.ports) add(port.name);
+  for (const std::string& interface : node_.firewall.interfaces) add(interface);
+  return numbers;
 }
 
-// What must not be cut off, and is not already: where the operator sits, the peer, and what the
-// backends answer.
+// What a backend sends back: to a client, and to a health check. Whatever a rule says of clients,
+// it is asked about one.
+std::vector<rota_facts> Reconciler::replies_of(const Service& service, const Backend& backend,
+                                               uint16_t port) const {
+  std::vector<rota_facts> replies;
+  const AddressPort& from = backend.endpoint;
+  const auto add = [&](const Address& to, Protocol protocol, uint32_t number) {
+    replies.push_back(
+        packets_of_connection(from.address, from.port, to, kSomePort, number).front());
+    replies.back().protocol = static_cast<uint8_t>(protocol);
+  };
+  const bool ipv4 = from.address.is_ipv4();
+  const auto number = guarded_number(node_.ports[port].name);
+  if (service.mode == Mode::dnat && number) add(some_client(ipv4), service.protocol, *number);
+  const auto fact = std::ranges::find(facts_.ports, port, &PortFact::index);
+  if (!service.health.enabled || fact == facts_.ports.end()) return replies;
+  for (const HostAddress& here : facts_.host_addresses) {
+    if (here.ifindex != fact->ifindex || here.address.is_ipv4() != ipv4) continue;
+    for (const uint32_t each : numbers_towards(here.address))
+      add(here.address, Protocol::tcp, each);
+    break;
+  }
+  return replies;
+}
+
+// What must not be cut off, and is not already: where the operator sits, the peer, and of each
+// service the first backend that can be reached.
 std::vector<Access> Reconciler::accesses(const FirewallWish& wish) const {
   std::vector<Access> all;
-  const auto number_at = [this](const Address& address) -> std::optional<uint32_t> {
-    const auto here = std::ranges::find(facts_.host_addresses, address, &HostAddress::address);
-    if (here == facts_.host_addresses.end()) return std::nullopt;
-    const LinkFact* link = mirror_.link(here->ifindex);
-    if (link == nullptr || judges_only_served(link->name)) return std::nullopt;
-    return guarded_number(link->name);
-  };
-  const auto passes_now = [this](const rota_facts& packet) {
-    return verdict_of(firewall_.cells(), packet).passes;
-  };
   const auto add = [&](std::string what, const Address& from, uint16_t from_port, const Address& to,
                        uint16_t to_port) {
-    const auto number = number_at(to);
-    if (!number) return;
-    all.push_back({std::move(what), packets_of_connection(from, from_port, to, to_port, *number)});
+    Access access{std::move(what), {}};
+    for (const uint32_t number : numbers_towards(to))
+      std::ranges::copy(packets_of_connection(from, from_port, to, to_port, number),
+                        std::back_inserter(access.packets));
+    all.push_back(std::move(access));
   };
   if (const auto ssh = parse_ssh_connection(wish.connection))
     add(fmt::format("the ssh connection from {}", format_address(ssh->client)), ssh->client,
@@ -162,53 +182,72 @@ std::vector<Access> Reconciler::accesses(const FirewallWish& wish) const {
     const AddressPort there = endpoint_of(node_.peer->address);
     const AddressPort here = endpoint_of(node_.peer->listen);
     const bool calls = node_.node < node_.peer->node;
-    add(fmt::format("the peer {}", node_.peer->node), there.address, calls ? there.port : 0,
-        here.address, calls ? 0 : here.port);
+    add(fmt::format("the peer {}", node_.peer->node), there.address, calls ? there.port : kSomePort,
+        here.address, calls ? kSomePort : here.port);
   }
-  for (const auto& [id, compiled] : compiled_.services)
-    if (const Service* service = model_.find(id))
-      if (auto replies = replies_of(*service, *compiled)) all.push_back(std::move(*replies));
+  for (const auto& [id, compiled] : compiled_.services) {
+    const Service* service = model_.find(id);
+    if (service == nullptr) continue;
+    for (size_t i = 0; i < std::min(compiled->backends.size(), service->backends.size()); ++i) {
+      const NextHop* way = find_next_hop(compiled_, compiled->backends[i].next_hop);
+      if (way == nullptr) continue;
+      const Backend& backend = service->backends[i];
+      all.push_back({fmt::format("what backend {} of {} answers", format_endpoint(backend.endpoint),
+                                 service->name),
+                     replies_of(*service, backend, way->port)});
+      break;
+    }
+  }
+  const auto passes_now = [this](const rota_facts& packet) {
+    return verdict_of(firewall_.cells(), packet).passes;
+  };
   std::erase_if(
       all, [&](const Access& access) { return !std::ranges::all_of(access.packets, passes_now); });
   return all;
 }
 
-Result<FirewallPlan> Reconciler::change_firewall(const FirewallWish& wish) {
+// Offenders are no rules of the operator's: they go without a change of those.
+FirewallWish Reconciler::pardon_offenders(FirewallWish wish, std::vector<std::string>& lines) {
+  std::erase_if(wish.ids, [&](uint32_t id) {
+    const auto& offenders = firewall_.offenders();
+    const auto found = std::ranges::find(offenders, id, &Rule::id);
+    if (found == offenders.end()) return false;
+    lines.push_back("- deny " + summary_of(*found));
+    if (!wish.check && firewall_.pardon(id)) reconcile_soon();
+    return true;
+  });
+  return wish;
+}
+
+Result<FirewallPlan> Reconciler::change_firewall(const FirewallWish& asked) {
+  std::vector<std::string> pardoned;
+  const FirewallWish wish = pardon_offenders(asked, pardoned);
   const uint64_t now_unix_s = unix_ms() / 1000;
   auto plan = plan_firewall(firewall_.firewall(), wish, firewall_names(), accesses(wish),
                             model_.fallback_key().words[0], now_unix_s);
   if (!plan) return plan;
-  const bool cuts_off = !plan->warnings.empty() && !wish.force && wish.confirm_s == 0;
-  if (wish.check || cuts_off || plan->rules == model_.firewall()) return plan;
+  plan->change.removed += static_cast<uint32_t>(pardoned.size());
+  plan->change.lines.insert(plan->change.lines.end(), pardoned.begin(), pardoned.end());
+  if (wish.check || plan->cuts_off || plan->rules == model_.firewall()) return plan;
   const bool settles = wish.force || wish.confirm_s != 0 || plan->rules.empty();
   if (firewall_trial_until_unix_s() != 0 && !settles)
     return Error{ErrorCode::failed_precondition,
                  fmt::format("the last change is not confirmed, and is rolled back in {} s: first "
                              "say rota firewall confirm, or wait, or say --confirm here, too",
                              firewall_trial_until_unix_s() - now_unix_s)};
-  if (wish.confirm_s != 0) {
-    // First the way back, then the step.
-    KeptTrial trial{.until_unix_s = now_unix_s + wish.confirm_s,
-                    .rules = plan->rules,
-                    .rules_before = firewall_trial_until_unix_s() != 0 ? trial_.rules_before
-                                                                       : model_.firewall()};
-    if (auto done = store_.save(trial); !done) return done.error();
-    trial_ = std::move(trial);
-  }
-  const auto done = edit([&](const Model& model, uint64_t) -> Result<Edit> {
-    return put_firewall(model, plan->rules, "change the firewall: " + plan->change.summary());
-  });
+  KeptTrial trial;
+  if (wish.confirm_s != 0)
+    trial = {.until_unix_s = now_unix_s + wish.confirm_s,
+             .rules = plan->rules,
+             .rules_before =
+                 firewall_trial_until_unix_s() != 0 ? trial_.rules_before : model_.firewall()};
+  const auto done = edit(
+      [&](const Model& model, uint64_t) -> Result<Edit> {
+        return put_firewall(model, plan->rules, "change the firewall: " + plan->change.summary());
+      },
+      trial);
   if (!done) return done.error();
   return plan;
-}
-
-// The firewall has become another one.
-void Reconciler::take_firewall() {
-  noted("the firewall's rules", firewall_.take(model_.firewall()));
-  if (trial_.until_unix_s == 0 || firewall_trial_until_unix_s() != 0) return;
-  spdlog::info("the firewall is no longer on trial");
-  trial_ = {};
-  noted("ending the firewall's trial", store_.save(trial_));
 }
 
 uint64_t Reconciler::firewall_trial_until_unix_s() const {
@@ -273,7 +312,7 @@ void Reconciler::look_at_samples() {
       steady_ms(), offenders ? offenders->beyond : UINT64_MAX,
       [this](uint32_t counter) {
         const Rule* rule = firewall_.find(counter);
-        return rule != nullptr && rule->kind == RuleKind::limit;
+        return rule != nullptr && limits_each_source(*rule);
       },
       [this](const Address& source) { firewall_.deny_offender(source, unix_ms() / 1000); });
   if (firewall_.offenders().size() != denied) {

@@ -3,12 +3,13 @@
 #include "controlplane/api/firewall_answer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <utility>
 
+#include "controlplane/firewall/prefix.h"
 #include "controlplane/firewall/rules_file.h"
+#include "controlplane/unix_time.h"
 #include "dataplane/core/guard.h"
 
 namespace rota {
@@ -40,12 +41,6 @@ bool is_on(const Firewall& firewall, uint32_t counter) {
   }
 }
 
-uint64_t unix_s() {
-  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::seconds>(since_epoch).count());
-}
-
 std::string list_name(const Rule& rule) {
   return rule.kind == RuleKind::deny && rule.first ? "first" : std::string(list_of(rule.kind));
 }
@@ -74,7 +69,7 @@ class RuleAnswers {
   }
 
   void add_rules(const std::vector<Rule>& rules, RuleKind kind, bool first) {
-    const uint64_t now_unix_s = unix_s();
+    const uint64_t now_unix_s = unix_ms() / 1000;
     for (const Rule& rule : rules) {
       const bool expired = rule.expires_unix_s != 0 && rule.expires_unix_s <= now_unix_s;
       if (rule.kind != kind || rule.first != first || expired) continue;
@@ -190,7 +185,8 @@ Result<FirewallWish> wish_of(const api::ChangeFirewallRequest& request) {
       return wish;
     case api::ChangeFirewallRequest::kRemove:
       wish.kind = FirewallWish::Kind::remove;
-      wish.ids.assign(request.remove().ids().begin(), request.remove().ids().end());
+      for (const uint32_t id : request.remove().ids())
+        if (std::ranges::find(wish.ids, id) == wish.ids.end()) wish.ids.push_back(id);
       return wish;
     case api::ChangeFirewallRequest::kTurnOff:
       return wish;
@@ -205,8 +201,7 @@ Result<Done> answer_firewall_change(Reconciler& reconciler, const FirewallWish& 
                                     api::FirewallChange& response) {
   const auto plan = reconciler.change_firewall(wish);
   if (!plan) return plan.error();
-  const bool refused = !plan->warnings.empty() && !wish.force && wish.confirm_s == 0;
-  if (refused && !wish.check)
+  if (plan->cuts_off && !wish.check)
     return Error{ErrorCode::failed_precondition,
                  fmt::format("{}; to have it rolled back unless you confirm it say --confirm 60s, "
                              "to do it all the same --force",
@@ -217,6 +212,12 @@ Result<Done> answer_firewall_change(Reconciler& reconciler, const FirewallWish& 
   response.set_done(!wish.check);
   if (!wish.check) response.set_confirm_until_unix_s(reconciler.firewall_trial_until_unix_s());
   return Done{};
+}
+
+void warn_of_troubles(const Reconciler& reconciler, api::FirewallChange& response) {
+  for (const std::string& trouble : reconciler.troubles())
+    if (trouble.starts_with(kCompilingFirewall) || trouble.starts_with(kSettingRules))
+      response.add_warnings("not in force yet, it is tried again: " + trouble);
 }
 
 Result<Done> answer_firewall(const Reconciler& reconciler, api::Firewall& response) {

@@ -17,6 +17,8 @@ Result<FirewallWish> wish_of(const api::ChangeFirewallRequest& request);
 // Refused is what would cut somebody off, without `force` and `confirm_s`.
 Result<Done> answer_firewall_change(Reconciler& reconciler, const FirewallWish& wish,
                                     api::FirewallChange& response);
+// Where what was just changed could not be put in force.
+void warn_of_troubles(const Reconciler& reconciler, api::FirewallChange& response);
 Result<Done> answer_firewall(const Reconciler& reconciler, api::Firewall& response);
 // Those with a number above `after`, which becomes that of the last.
 std::vector<api::RefusedPacket> refused_packets(const Reconciler& reconciler, uint64_t& after);

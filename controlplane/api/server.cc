@@ -198,6 +198,7 @@ class ApiServer::Handlers final : public api::Rota::Service {
     return read([&] {
       const auto done = answer_firewall_change(reconciler_, *wish, *response);
       if (done) reconciler_.catch_up();
+      if (done) warn_of_troubles(reconciler_, *response);
       return done ? grpc::Status::OK : status_of(done.error());
     });
   }

@@ -2,7 +2,6 @@
 // SPDX-FileCopyrightText: The Rota authors
 //
 // rota firewall ...
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fmt/format.h>
@@ -11,7 +10,9 @@
 #include <iostream>
 #include <iterator>
 #include <ostream>
-#include <thread>
+#include <sstream>
+#include <string_view>
+#include <unistd.h>
 
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/failure.h"
@@ -24,6 +25,9 @@ namespace {
 
 using Stub = api::Rota::Stub;
 
+constexpr std::chrono::seconds kChangeTime{60};  // of millions of prefixes
+constexpr std::string_view kSshConnection = "SSH_CONNECTION=";
+
 std::string read_file(const std::string& path) {
   if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
   std::ifstream file(path);
@@ -32,15 +36,35 @@ std::string read_file(const std::string& path) {
   return text;
 }
 
+// What sshd told the shell that this runs in. sudo keeps it from us, so our parents are asked, too;
+// empty: nobody knows.
+std::string ssh_connection() {
+  if (const char* told = std::getenv("SSH_CONNECTION")) return told;
+  for (long pid = ::getppid(); pid > 1;) {
+    const std::string directory = fmt::format("/proc/{}/", pid);
+    std::ifstream environment(directory + "environ");
+    for (std::string each; std::getline(environment, each, '\0');)
+      if (each.starts_with(kSshConnection)) return each.substr(kSshConnection.size());
+    std::ifstream stat(directory + "stat");
+    std::string rest;
+    std::getline(stat, rest);
+    const size_t name_end = rest.rfind(')');  // "PID (NAME) STATE PARENT ...": any name
+    char state = 0;
+    pid = 0;
+    if (name_end != std::string::npos)
+      std::istringstream(rest.substr(name_end + 1)) >> state >> pid;
+  }
+  return {};
+}
+
 // A change as asked for, with what all of them have in common.
 void ask(const Arguments& arguments, Session& session, api::ChangeFirewallRequest& request) {
   request.set_check(arguments.only_check);
   request.set_force(arguments.force);
   if (!arguments.confirm.empty())
     request.set_confirm_s(static_cast<uint32_t>(duration_ms_of(arguments.confirm) / 1000));
-  const char* connection = std::getenv("SSH_CONNECTION");
-  if (connection != nullptr) request.set_connection(connection);
-  const api::FirewallChange change = session.call(&Stub::ChangeFirewall, request);
+  request.set_connection(ssh_connection());
+  const api::FirewallChange change = session.call(&Stub::ChangeFirewall, request, kChangeTime);
   if (arguments.format() == Format::table)
     session.out() << view_firewall_change(change, {session.coloured(), session.now_s()});
   else

@@ -20,8 +20,6 @@
 namespace rota::cli {
 namespace {
 
-constexpr std::chrono::seconds kAnswerTime{10};
-
 std::string why_unreachable(const std::string& path, int error) {
   const char* check = "is rotad running, and is this the run_dir of its node file?";
   if (error == EACCES || error == EPERM)
@@ -85,11 +83,7 @@ api::Rota::Stub& Session::rotad() {
   return *rotad_;
 }
 
-void Session::set_deadline(grpc::ClientContext& context) {
-  context.set_deadline(std::chrono::system_clock::now() + kAnswerTime);
-}
-
-void Session::check(const grpc::Status& status) const {
+void Session::check(const grpc::Status& status, std::chrono::seconds patience) const {
   if (status.ok()) return;
   switch (status.error_code()) {
     case grpc::StatusCode::UNAVAILABLE:
@@ -98,7 +92,7 @@ void Session::check(const grpc::Status& status) const {
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       throw Failure(ExitCode::unreachable,
                     fmt::format("rotad on {} did not answer within {} s: see its log", socket_,
-                                kAnswerTime.count()));
+                                patience.count()));
     case grpc::StatusCode::UNIMPLEMENTED:
       throw Failure(ExitCode::refused,
                     fmt::format("rotad on {} does not know this command: is it of another version "

@@ -4,6 +4,7 @@
 // One run of rota: where it prints, and its connection to rotad.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <iosfwd>
@@ -26,6 +27,8 @@ struct Surroundings {
   std::function<uint64_t()> unix_now_s;
 };
 
+inline constexpr std::chrono::seconds kAnswerTime{10};
+
 class Session {
  public:
   Session(const Arguments& arguments, const Surroundings& surroundings);
@@ -36,15 +39,16 @@ class Session {
   bool coloured() const { return surroundings_.coloured; }
   uint64_t now_s() const { return surroundings_.unix_now_s(); }
 
-  // One call of the API. Connects at the first; throws Failure (refused, unreachable).
+  // One call of the API. Connects at the first; throws Failure (refused, unreachable: also when it
+  // takes longer than `patience`).
   template <typename Answer, typename Request>
   Answer call(grpc::Status (api::Rota::Stub::*method)(grpc::ClientContext*, const Request&,
                                                       Answer*),
-              const Request& request) {
+              const Request& request, std::chrono::seconds patience = kAnswerTime) {
     grpc::ClientContext context;
-    set_deadline(context);
+    context.set_deadline(std::chrono::system_clock::now() + patience);
     Answer answer;
-    check((rotad().*method)(&context, request, &answer));
+    check((rotad().*method)(&context, request, &answer), patience);
     return answer;
   }
 
@@ -59,8 +63,7 @@ class Session {
   void drain(grpc::ClientContext& context, grpc::ClientReader<Answer>& stream,
              const std::function<bool(const Answer&)>& take);
   api::Rota::Stub& rotad();
-  void check(const grpc::Status& status) const;
-  static void set_deadline(grpc::ClientContext& context);
+  void check(const grpc::Status& status, std::chrono::seconds patience = kAnswerTime) const;
 
   const Arguments& arguments_;
   const Surroundings& surroundings_;

@@ -553,6 +553,23 @@ void write_retired(Database& database, const std::vector<Retired>& all) {
     retire.execute(static_cast<int64_t>(retired.kind), retired.id, word(retired.until_unix_s));
 }
 
+template <typename Database>
+void write(Database& database, const Edit& edit, uint64_t now_unix_ms) {
+  for (const Change& change : edit.changes)
+    std::visit([&](const auto& made) { write(database, made); }, change);
+  write_retired(database, edit.retired);
+  set_mark(database, edit.mark());
+  write(database, AuditEntry{now_unix_ms, edit.revision, edit.what, edit.draw});
+}
+
+template <typename Database>
+void write(Database& database, const KeptTrial& trial) {
+  database.run("DELETE FROM firewall_trial");
+  if (trial.until_unix_s == 0) return;
+  Statement(database, "INSERT INTO firewall_trial VALUES (?, ?, ?)")
+      .execute(word(trial.until_unix_s), trial.rules, trial.rules_before);
+}
+
 // Services, backends, the firewall and what rests. What is known of the health of backends that
 // stay is kept.
 template <typename Database>
@@ -642,12 +659,16 @@ Result<std::vector<KeptHealth>> Store::load_health() {
 
 Result<Done> Store::commit(const Edit& edit, uint64_t now_unix_ms) {
   return database_->guarded([&] {
+    database_->transaction([&] { write(*database_, edit, now_unix_ms); });
+    return Done{};
+  });
+}
+
+Result<Done> Store::commit(const Edit& edit, uint64_t now_unix_ms, const KeptTrial& trial) {
+  return database_->guarded([&] {
     database_->transaction([&] {
-      for (const Change& change : edit.changes)
-        std::visit([&](const auto& made) { write(*database_, made); }, change);
-      write_retired(*database_, edit.retired);
-      set_mark(*database_, edit.mark());
-      write(*database_, AuditEntry{now_unix_ms, edit.revision, edit.what, edit.draw});
+      write(*database_, edit, now_unix_ms);
+      write(*database_, trial);
     });
     return Done{};
   });
@@ -723,12 +744,7 @@ Result<KeptTrial> Store::load_trial() {
 
 Result<Done> Store::save(const KeptTrial& trial) {
   return database_->guarded([&] {
-    database_->transaction([&] {
-      database_->run("DELETE FROM firewall_trial");
-      if (trial.until_unix_s == 0) return;
-      Statement(*database_, "INSERT INTO firewall_trial VALUES (?, ?, ?)")
-          .execute(word(trial.until_unix_s), trial.rules, trial.rules_before);
-    });
+    database_->transaction([&] { write(*database_, trial); });
     return Done{};
   });
 }

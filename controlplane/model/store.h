@@ -72,6 +72,8 @@ class Store {
 
   // Durable when they return Done.
   Result<Done> commit(const Edit& edit, uint64_t now_unix_ms);
+  // Of an edit that changes the firewall: with the trial that begins by it, or none any more.
+  Result<Done> commit(const Edit& edit, uint64_t now_unix_ms, const KeptTrial& trial);
   Result<Done> save(const CompileStateChange& change);
   Result<Done> save(const std::vector<KeptHealth>& changed);
   Result<Done> save(const KeptEpoch& epoch);

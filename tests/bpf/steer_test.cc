@@ -140,6 +140,28 @@ TEST_F(SteeringProgram, RefusesWhatTheRulesSay) {
   EXPECT_GT(refused, packets / 20);
 }
 
+TEST_F(SteeringProgram, WhatHidesItsProtocolFromTheRulesDoesNotPassThem) {
+  const auto hidden_behind = [](int headers) {
+    Frame made =
+        frame().ip(address("2001:db8::7"), address("2001:db8::1"), true).tcp(4000, 22, kSyn);
+    for (int i = 0; i < headers; ++i) made.extension(60);
+    return made.bytes();
+  };
+  EXPECT_EQ(run(hidden_behind(9)), XDP_PASS) << "nobody asks";
+  FirewallRule other{.rank = RuleRank::deny, .source = {}, .rule = {}};
+  other.rule.port_last = UINT16_MAX;
+  other.rule.protocol = 17;
+  other.rule.action = ROTA_RULE_DENY;
+  const auto set = compile_rules(std::vector{other}, 1);
+  ASSERT_TRUE(set);
+  ASSERT_TRUE(put_rules(bpf_map__fd(object->maps.rules), set->cells).ok());
+  EXPECT_EQ(run(hidden_behind(7)), XDP_PASS);
+  EXPECT_EQ(run(hidden_behind(8)), XDP_DROP);
+  Bytes cut = hidden_behind(3);
+  cut.resize(14 + 40 + 12);
+  EXPECT_EQ(run(cut), XDP_DROP);
+}
+
 TEST_F(SteeringProgram, NeighbourDiscoveryIsJudgedByNoRule) {
   FirewallRule all{.rank = RuleRank::deny, .source = {}, .rule = {}};
   all.rule.port_last = UINT16_MAX;

@@ -196,16 +196,25 @@ def test_who_denies_all_is_told_of_the_replies_and_keeps_neighbour_discovery(wal
         return (f"allow: [{{from: [{', '.join(map(repr, sources))}]}}]\n"
                 "default: [{action: deny}]\n")
     told = wall.refuses(none_but(family.good))
-    assert "replies of backend" in told and "default {action: deny}" in told, told
+    assert "what backend" in told and "default {action: deny}" in told, told
     wall.apply(none_but(family.good, "10.0.0.0/24", "fd00:10::/64"))
     lab.client.forget_neighbours()
     wait_until(lambda: reached(lab, family, family.good) == ALL, "all neighbours are met again")
 
 
-def test_rules_of_an_interface_are_of_that_one_alone(wall, way, v4):
-    if way == "inline":
-        pytest.skip("XDP guards other interfaces")
+def test_rules_of_a_port_are_of_that_one_alone(wall, v4):
+    wall.say("deny", v4.bad, "--interface", "in0")
+    assert reached(wall.lab, v4, v4.bad) == ALL
+    wall.say("deny", v4.bad, "--interface", "out0", "--to", "echo")
+    assert reached(wall.lab, v4, v4.bad) == ALL - {"echo"}
+
+
+def test_an_interface_that_is_no_port_is_guarded_by_xdp(wall, way, v4):
     client = wall.lab.client
+    if way == "inline":
+        told = wall.say("deny", "0.0.0.0/0", "--interface", "mgmt0", check=False).stderr
+        assert 'interface: there is no "mgmt0" to guard' in told
+        return
     assert pings(client, "198.51.100.1") == 1
     wall.say("deny", "0.0.0.0/0", "--interface", "mgmt0", "--protocol", "icmp")
     assert pings(client, "198.51.100.1") == 0
@@ -319,6 +328,22 @@ def test_rules_and_counts_outlive_both_programs(wall, way, v4):
         assert goes_on() > before or way != "xdp"
         assert sink.take() == 0, "none slipped through meanwhile"
     assert reached(lab, v4, v4.bad) == of_the_host(way)
+
+
+def test_nothing_passes_between_two_sets_of_rules_that_both_refuse_it(wall, v4):
+    lab = wall.lab
+    backend = lab.backends[0]
+    sets = [f"deny: [{{from: {v4.bad}, comment: one}}]",
+            f"deny: [{{from: {v4.bad}, ports: 1-65535, comment: other}}]\n"
+            f"limit: [{{from: {v4.good}, packets: 1000/s}}]"]
+    wall.apply(sets[0])
+    with Sink(backend, backend.ipv4, SINK) as sink, \
+            Flood(lab.client, v4.bad, (v4.vip, SINK)) as flood, flood.going_on(2000):
+        for changes in range(1, 41):
+            wall.apply(sets[changes % 2])
+        wait_until(lambda: wall.packets("one") > 0, "the last set refuses, too")
+        assert sink.take() == 0
+    assert reached(lab, v4, v4.good) == ALL
 
 
 # ---- what the operator is told ---------------------------------------------------------------

@@ -329,13 +329,10 @@ TEST_F(StoreTest, TheFirewallAndItsTrialAreLoadedAgain) {
     EXPECT_EQ(load(store).firewall(), "");
     EXPECT_EQ(store.load_trial()->until_unix_s, 0u);
     commit(store, model, put_firewall(model, "next_id: 16\n", "change the firewall"));
-    commit(store, model, put_firewall(model, "next_id: 17\n", "change the firewall"));
-    ASSERT_TRUE(store.save(KeptTrial{.until_unix_s = 0, .rules = {}, .rules_before = {}}).ok());
-    ASSERT_TRUE(
-        store
-            .save(KeptTrial{
-                .until_unix_s = kNow_s, .rules = "next_id: 17\n", .rules_before = "next_id: 16\n"})
-            .ok());
+    const Edit edit = put_firewall(model, "next_id: 17\n", "change the firewall");
+    const KeptTrial trial{
+        .until_unix_s = kNow_s, .rules = "next_id: 17\n", .rules_before = "next_id: 16\n"};
+    ASSERT_TRUE(store.commit(edit, kNow_s * 1000, trial).ok());
   }
   Store store = open();
   EXPECT_EQ(load(store).firewall(), "next_id: 17\n");
