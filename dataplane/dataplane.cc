@@ -105,6 +105,7 @@ WorkerShared Dataplane::shared() {
           .tick_base_s = flows_.memory().header().tick_base_s,
           .cycles_per_s = rte_get_tsc_hz(),
           .guarded_ports = guarded_ports_of(node_),
+          .is_of_pair = node_.peer.has_value(),
           .may_sleep = node_.poll == Poll::adaptive,
           .sync_event = sync_event_.get()};
 }

@@ -58,6 +58,7 @@ WorkerLoop::WorkerLoop(const WorkerShared& shared, uint16_t index, FlowMemory& f
   worker_.counters = counters;
   worker_.sync = &sync;
   worker_.guarded_ports = shared.guarded_ports;
+  worker_.is_of_pair = shared.is_of_pair;
 }
 
 void WorkerLoop::run() {

@@ -36,6 +36,7 @@ struct WorkerShared {
   uint64_t tick_base_s;
   uint64_t cycles_per_s;
   uint64_t guarded_ports;  // bit by port
+  bool is_of_pair;
   bool may_sleep;
   int sync_event;  // eventfd on which rotad waits for what workers tell
 };

@@ -334,7 +334,8 @@ Orphan kind_of_unknown(const Packet& packet, const Scene& scene) {
   if (kind != Orphan::never_seen || scene.service_of(packet).sync == Sync::off) return kind;
   const bool answered = (packet.flags & (packet_flag::kReleased | packet_flag::kUnanswered)) ==
                         packet_flag::kReleased;
-  return answered || scene.worker.sync == nullptr ? kind : Orphan::unsynced;
+  const bool could_be_known = !answered && scene.worker.sync != nullptr && scene.worker.is_of_pair;
+  return could_be_known ? Orphan::unsynced : kind;
 }
 
 void adopt_orphan(Packet& packet, const Scene& scene, Orphan kind) {

@@ -77,6 +77,7 @@ struct Worker {
   uint64_t told_before_tick = 0;  // how much had been told when it began
   uint32_t hold_room = 0;         // packets that the caller can hold, at most
   // Of the firewall (guard.h).
+  bool is_of_pair = true;           // the node has a peer, present or not
   uint64_t guarded_ports = 0;       // bit p: packets that came by port p are judged here
   uint64_t now_ns = 0;              // CLOCK_MONOTONIC, as the kernel's programs read it
   rota_buckets* buckets = nullptr;  // ROTA_BUCKET_ROWS rows; nullptr: nothing is limited

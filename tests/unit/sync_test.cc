@@ -222,6 +222,15 @@ TEST_F(SyncTest, WithoutAPeerNothingIsHeld) {
   EXPECT_EQ(orphans(Orphan::unsynced), 1u);
 }
 
+TEST_F(SyncTest, WithoutAPairNoPeerCouldHaveKnown) {
+  serve(Sync::async);
+  world.channel().peer_present = 0;
+  world.worker().is_of_pair = false;
+  EXPECT_EQ(packet(kAck).verdict, Verdict::send);
+  EXPECT_EQ(orphans(Orphan::unsynced), 0u);
+  EXPECT_EQ(orphans(Orphan::never_seen), 1u);
+}
+
 TEST_F(SyncTest, APeersUnprovenFlowIsProvenHere) {
   serve(Sync::strict, Mode::dnat);
   const Outcome held = packet(kSyn);
