@@ -3,9 +3,10 @@
 #include "perf/connections/options.h"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <fmt/format.h>
 #include <stdexcept>
+
+#include "perf/mac_option.h"
 
 namespace rota::perf {
 namespace {
@@ -22,18 +23,6 @@ T required(Result<T> result) {
 
 uint64_t nanoseconds(double seconds) {
   return static_cast<uint64_t>(seconds * static_cast<double>(kSecond_ns));
-}
-
-MacAddress mac_of(const std::string& text) {
-  MacAddress mac;
-  auto& b = mac.bytes;
-  int end = 0;
-  const int read = std::sscanf(text.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &b[0], &b[1],
-                               &b[2], &b[3], &b[4], &b[5], &end);
-  if (read != 6 || end != static_cast<int>(text.size()))
-    throw std::runtime_error(
-        fmt::format("--gateway-mac \"{}\": expected six bytes, as in 02:00:00:00:00:01", text));
-  return mac;
 }
 
 std::string request_of(const Words& words, const AddressPort& target, bool held) {
@@ -151,7 +140,7 @@ Task task_of(const Words& words) {
   task.own = address_or("--address", words.address, target);
   if (words.address.empty()) task.own = task.clients.first();
   task.gateway = address_or("--gateway", words.gateway, target);
-  if (!words.gateway_mac.empty()) task.gateway_mac = mac_of(words.gateway_mac);
+  if (!words.gateway_mac.empty()) task.gateway_mac = mac_of("--gateway-mac", words.gateway_mac);
   return task;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 
 #include "perf/flood/flood_program.h"
+#include "perf/mac_option.h"
 
 namespace rota::perf {
 namespace {
@@ -51,18 +52,6 @@ void sleep_until(uint64_t ns) {
   ::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, nullptr);
 }
 
-MacAddress mac_of(const std::string& text) {
-  MacAddress mac;
-  auto& b = mac.bytes;
-  int end = 0;
-  const int read = std::sscanf(text.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &b[0], &b[1],
-                               &b[2], &b[3], &b[4], &b[5], &end);
-  if (read != 6 || end != static_cast<int>(text.size()))
-    throw std::runtime_error(
-        fmt::format("--mac \"{}\": expected six bytes, as in 02:00:00:00:00:01", text));
-  return mac;
-}
-
 FloodPattern pattern_of(const Words& words) {
   const auto target = parse_endpoint("--to", words.target);
   if (!target) throw std::runtime_error(target.error().message);
@@ -70,7 +59,7 @@ FloodPattern pattern_of(const Words& words) {
               .target = *target,
               .sources = words.from,
               .from = {{2, 0, 0, 0, 0, 1}},
-              .to = mac_of(words.mac)};
+              .to = mac_of("--mac", words.mac)};
   if (flood.sources.empty()) flood.sources = target->address.is_ipv4() ? "32.0.0.0/3" : "2a00::/12";
   return pattern_of(flood);
 }
