@@ -94,13 +94,6 @@ bool decides_all(const rota_rule& rule) {
   return !conditional && (rule.action == ROTA_RULE_ALLOW || rule.action == ROTA_RULE_DENY);
 }
 
-std::string text_of(const rota_address& at) {
-  Address address;
-  store(&address.bytes[0], __builtin_bswap64(at.high));
-  store(&address.bytes[8], __builtin_bswap64(at.low));
-  return format_address(address);
-}
-
 Result<Ranges> cut(const RuleSet& set, std::span<const FirewallRule> rules, bool ipv4,
                    Lists& lists) {
   Ranges ranges{.starts = {begin_of_family(ipv4)}, .lists = {0}};
@@ -122,8 +115,8 @@ Result<Ranges> cut(const RuleSet& set, std::span<const FirewallRule> rules, bool
     }
     if (asked.size() > ROTA_RULE_LIST_MAX)
       return Error{ErrorCode::failed_precondition,
-                   fmt::format("{}: {} rules concern this source, at most {} can", text_of(at),
-                               asked.size(), ROTA_RULE_LIST_MAX)};
+                   fmt::format("{}: {} rules concern this source, at most {} can",
+                               format_address(address_of(at)), asked.size(), ROTA_RULE_LIST_MAX)};
     const uint32_t list = lists.begin_of(asked);
     if (at == ranges.starts.back()) {
       ranges.lists.back() = list;
@@ -192,11 +185,6 @@ rota_tree write_tree(CellWriter& writer, const Ranges& ranges, uint32_t levels_a
 }
 
 }  // namespace
-
-rota_address order_of(const Address& address) {
-  return {.high = __builtin_bswap64(load<uint64_t>(&address.bytes[0])),
-          .low = __builtin_bswap64(load<uint64_t>(&address.bytes[8]))};
-}
 
 Result<RuleSet> compile_rules(std::span<const FirewallRule> rules, uint64_t seed) {
   RuleSet set;

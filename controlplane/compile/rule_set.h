@@ -14,6 +14,7 @@
 #include "controlplane/compile/blob.h"
 #include "controlplane/model/firewall.h"
 #include "controlplane/result.h"
+#include "dataplane/core/rule_address.h"
 #include "dataplane/core/wire.h"
 
 namespace rota {
@@ -46,8 +47,5 @@ Result<RuleSet> compile_rules(std::span<const FirewallRule> rules, uint64_t seed
 
 // For the dataplane.
 SharedBlob make_rules_blob(std::span<const rota_cell> cells);
-
-// An address as ranges and masks know it.
-rota_address order_of(const Address& address);
 
 }  // namespace rota

@@ -12,13 +12,6 @@ size_t Sightings::AddressHash::operator()(const Address& address) const {
   return (high ^ (low + 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu) * 0x9e3779b97f4a7c15u;
 }
 
-Address address_of(const rota_address& address) {
-  Address made;
-  store(&made.bytes[0], __builtin_bswap64(address.high));
-  store(&made.bytes[8], __builtin_bswap64(address.low));
-  return made;
-}
-
 namespace {
 
 Address subscriber_of(const rota_facts& packet) {

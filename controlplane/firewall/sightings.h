@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "bpf/sample.h"
-#include "dataplane/core/wire.h"
+#include "dataplane/core/rule_address.h"
 
 namespace rota {
 
@@ -79,8 +79,5 @@ class Sightings {
   std::deque<RefusedPacket> refused_;
   uint64_t refused_count_ = 0;
 };
-
-// The address that a rule or sample tells as a number.
-Address address_of(const rota_address& address);
 
 }  // namespace rota

@@ -14,23 +14,16 @@
 
 #include "controlplane/compile/rule_set.h"
 #include "controlplane/steering/kernel.h"
-#include "tests/support/own_namespaces.h"
+#include "tests/bpf/on_own_host.h"
 
 namespace rota::test {
 namespace {
 
-class PortSteeringOnVeth : public testing::Test {
+class PortSteeringOnVeth : public OnOwnHost {
  protected:
-  static void SetUpTestSuite() {
-    if (geteuid() != 0) return;
-    ASSERT_TRUE(test::enter_own_namespaces()) << strerror(errno);
-  }
-
   void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "needs root (namespaces, CAP_BPF, CAP_NET_ADMIN)";
-    std::string path = std::filesystem::temp_directory_path() / "rota-bpf-XXXXXX";
-    ASSERT_NE(mkdtemp(path.data()), nullptr);
-    root = path;
+    OnOwnHost::SetUp();
+    if (root.empty()) return;
     ASSERT_EQ(std::system("ip link add eth1 type veth peer name eth2 && ip link set eth1 up && "
                           "ip link set eth2 up"),
               0);
@@ -40,8 +33,7 @@ class PortSteeringOnVeth : public testing::Test {
   void TearDown() override {
     if (root.empty()) return;
     (void)std::system("ip link del eth1 2>/dev/null");
-    umount2((root + "/bpf").c_str(), MNT_DETACH);
-    std::filesystem::remove_all(root);
+    OnOwnHost::TearDown();
   }
 
   NodeFile node(bool has_port, std::vector<std::string> interfaces,
@@ -78,7 +70,6 @@ class PortSteeringOnVeth : public testing::Test {
     return set ? set->cells : std::vector<rota_cell>();
   }
 
-  std::string root;
   std::vector<LinkFact> links;
 };
 

@@ -31,7 +31,7 @@
 #include "controlplane/compile/rule_set.h"
 #include "controlplane/steering/kernel.h"
 #include "dataplane/host/port_name.h"
-#include "tests/support/own_namespaces.h"
+#include "tests/bpf/on_own_host.h"
 #include "tests/support/packet_builder.h"
 
 namespace rota::test {
@@ -99,26 +99,18 @@ bool comes_true(Condition condition) {
   return true;
 }
 
-class Loader : public testing::Test {
+class Loader : public test::OnOwnHost {
  protected:
-  static void SetUpTestSuite() {
-    if (geteuid() != 0) return;
-    ASSERT_TRUE(test::enter_own_namespaces()) << strerror(errno);
-  }
-
   void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "needs root (namespaces, CAP_BPF, CAP_NET_ADMIN)";
-    std::string path = std::filesystem::temp_directory_path() / "rota-bpf-XXXXXX";
-    ASSERT_NE(mkdtemp(path.data()), nullptr);
-    root = path;
+    OnOwnHost::SetUp();
+    if (root.empty()) return;
     directory = root + "/bpf";
     make_port();
   }
   void TearDown() override {
     if (root.empty()) return;
     (void)std::system("ip link del in0 2>/dev/null");
-    umount2(directory.c_str(), MNT_DETACH);
-    std::filesystem::remove_all(root);
+    OnOwnHost::TearDown();
   }
 
   void make_port() {
@@ -143,7 +135,6 @@ class Loader : public testing::Test {
   }
   std::string pin(const std::string& name) const { return directory + "/" + name; }
 
-  std::string root;
   std::string directory;
   uint32_t ifindex = 0;
 };

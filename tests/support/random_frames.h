@@ -9,13 +9,6 @@
 
 namespace rota::test {
 
-inline Address address_of(const rota_address& at) {
-  Address address;
-  store(&address.bytes[0], __builtin_bswap64(at.high));
-  store(&address.bytes[8], __builtin_bswap64(at.low));
-  return address;
-}
-
 inline uint8_t traits_of_tcp(uint8_t flags) {
   const bool syn = flags & kSyn, ack = flags & kAck, rst = flags & kRst, fin = flags & kFin;
   const bool honest = (syn && !fin && !rst) || (rst && !syn && !fin) || (ack && !syn && !rst);
