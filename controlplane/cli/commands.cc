@@ -11,6 +11,7 @@
 #include "controlplane/cli/backend_list.h"
 #include "controlplane/cli/completion.h"
 #include "controlplane/cli/failure.h"
+#include "controlplane/cli/print.h"
 #include "controlplane/cli/session.h"
 #include "controlplane/cli/views.h"
 #include "controlplane/cli/words.h"
@@ -19,17 +20,6 @@ namespace rota::cli {
 namespace {
 
 using Stub = api::Rota::Stub;
-
-View view_of(const Session& session) { return {session.coloured(), session.now_s()}; }
-
-// For programs the whole message, for people one sentence.
-void print(const Arguments& arguments, Session& session, const google::protobuf::Message& message,
-           const std::string& text) {
-  if (arguments.format() == Format::table)
-    session.out() << text;
-  else
-    write_document(session.out(), message, arguments.format());
-}
 
 uint32_t seconds_of(const std::string& text) {
   return text.empty() ? 0 : static_cast<uint32_t>(duration_ms_of(text) / 1000);

@@ -16,6 +16,7 @@
 
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/failure.h"
+#include "controlplane/cli/print.h"
 #include "controlplane/cli/session.h"
 #include "controlplane/cli/views.h"
 #include "controlplane/cli/words.h"
@@ -65,10 +66,7 @@ void ask(const Arguments& arguments, Session& session, api::ChangeFirewallReques
     request.set_confirm_s(static_cast<uint32_t>(duration_ms_of(arguments.confirm) / 1000));
   request.set_connection(ssh_connection());
   const api::FirewallChange change = session.call(&Stub::ChangeFirewall, request, kChangeTime);
-  if (arguments.format() == Format::table)
-    session.out() << view_firewall_change(change, {session.coloured(), session.now_s()});
-  else
-    write_document(session.out(), change, arguments.format());
+  print(arguments, session, change, view_firewall_change(change, view_of(session)));
 }
 
 // One rule of the command line, as a rules file has it.
@@ -139,18 +137,12 @@ void turn_firewall_off(const Arguments& arguments, Session& session) {
 
 void confirm_firewall(const Arguments& arguments, Session& session) {
   const api::Done done = session.call(&Stub::ConfirmFirewall, api::ConfirmFirewallRequest());
-  if (arguments.format() == Format::table)
-    session.out() << "confirmed: the firewall stays as it is\n";
-  else
-    write_document(session.out(), done, arguments.format());
+  print(arguments, session, done, "confirmed: the firewall stays as it is\n");
 }
 
 void list_firewall(const Arguments& arguments, Session& session) {
   const api::Firewall firewall = session.call(&Stub::GetFirewall, api::FirewallRequest());
-  if (arguments.format() == Format::table)
-    session.out() << view_firewall(firewall, {session.coloured(), session.now_s()});
-  else
-    write_document(session.out(), firewall, arguments.format());
+  print(arguments, session, firewall, view_firewall(firewall, view_of(session)));
 }
 
 void watch_firewall(const Arguments& arguments, Session& session) {
@@ -174,10 +166,7 @@ void show_heaviest_sources(const Arguments& arguments, Session& session) {
   if (!arguments.count.empty())
     request.set_count(static_cast<uint32_t>(number_of(arguments.count)));
   const api::HeaviestSources sources = session.call(&Stub::GetHeaviestSources, request);
-  if (arguments.format() == Format::table)
-    session.out() << view_heaviest_sources(sources, {session.coloured(), session.now_s()});
-  else
-    write_document(session.out(), sources, arguments.format());
+  print(arguments, session, sources, view_heaviest_sources(sources, view_of(session)));
 }
 
 }  // namespace rota::cli

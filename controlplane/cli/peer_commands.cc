@@ -8,6 +8,7 @@
 
 #include "controlplane/cli/commands.h"
 #include "controlplane/cli/failure.h"
+#include "controlplane/cli/print.h"
 #include "controlplane/cli/session.h"
 #include "controlplane/cli/views.h"
 #include "controlplane/cli/words.h"
@@ -34,21 +35,16 @@ std::string peer_section(const std::string& directory, const std::string& node,
 
 void show_peer(const Arguments& arguments, Session& session) {
   const api::Peer peer = session.call(&api::Rota::Stub::GetPeer, api::PeerRequest());
-  if (arguments.format() == Format::table)
-    session.out() << view_peer(peer, {session.coloured(), session.now_s()});
-  else
-    write_document(session.out(), peer, arguments.format());
+  print(arguments, session, peer, view_peer(peer, view_of(session)));
 }
 
 void resolve_peer(const Arguments& arguments, Session& session) {
   api::ResolvePeerRequest request;
   request.set_keep(arguments.keep);
   const api::Done done = session.call(&api::Rota::Stub::ResolvePeer, request);
-  if (arguments.format() == Format::table)
-    session.out() << fmt::format(
-        "the desired state {} stays, and is on its way: see rota peer status\n", arguments.keep);
-  else
-    write_document(session.out(), done, arguments.format());
+  print(arguments, session, done,
+        fmt::format("the desired state {} stays, and is on its way: see rota peer status\n",
+                    arguments.keep));
 }
 
 void init_peer(const Arguments& arguments, Session& session) {
