@@ -69,7 +69,7 @@ bool FirewallKeeper::pardon(uint32_t id) {
 }
 
 void FirewallKeeper::forget_offenders(uint64_t now_unix_s) {
-  std::erase_if(offenders_, [&](const Rule& rule) { return rule.expires_unix_s <= now_unix_s; });
+  std::erase_if(offenders_, [&](const Rule& rule) { return has_expired(rule, now_unix_s); });
 }
 
 FirewallKeeper::Resolved FirewallKeeper::resolve(const FirewallNames& names) const {
@@ -94,14 +94,18 @@ Result<bool> FirewallKeeper::compile(const FirewallNames& names, uint64_t seed,
   Firewall in_force = firewall_;
   in_force.rules = rules_at(firewall_, now_unix_s);
   in_force.rules.insert(in_force.rules.end(), offenders_.begin(), offenders_.end());
-  auto compiled = compile_rules(spell_out(in_force, names), seed);
-  if (!compiled && !offenders_.empty()) {
-    // One rule more than a source can be under: the operator's own come first.
-    offenders_.clear();
-    return compile(names, seed, now_unix_s);
+  RuleSet set;
+  if (is_on_) {
+    auto compiled = compile_rules(spell_out(in_force, names), seed);
+    if (!compiled && !offenders_.empty()) {
+      // One rule more than a source can be under: the operator's own come first.
+      offenders_.clear();
+      return compile(names, seed, now_unix_s);
+    }
+    if (!compiled) return compiled.error();
+    set = std::move(*compiled);
   }
-  if (!compiled && is_on_) return compiled.error();
-  cells_ = is_on_ ? std::move(compiled->cells) : std::vector<rota_cell>();
+  cells_ = std::move(set.cells);
   blob_ = is_on_ ? make_rules_blob(cells_) : nullptr;
   resolved_ = std::move(resolved);
   changes_at_unix_s_ = next_expiry(in_force, now_unix_s);

@@ -142,6 +142,7 @@ class Reconciler : private DesiredOwner {
   std::vector<uint32_t> numbers_towards(const Address& address) const;
   std::vector<rota_facts> replies_of(const Service& service, const Backend& backend,
                                      uint16_t port) const;
+  std::optional<Access> answers_of(const Service& service, const CompiledService& compiled) const;
   std::vector<Access> accesses(const FirewallWish& wish) const;
   void end_firewall_trial();
   FirewallWish pardon_offenders(FirewallWish wish, std::vector<std::string>& lines);

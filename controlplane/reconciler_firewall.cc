@@ -163,8 +163,22 @@ std::vector<rota_facts> Reconciler::replies_of(const Service& service, const Bac
   return replies;
 }
 
-// What must not be cut off, and is not already: where the operator sits, the peer, and of each
-// service the first backend that can be reached.
+// Of the first backend that can be reached.
+std::optional<Access> Reconciler::answers_of(const Service& service,
+                                             const CompiledService& compiled) const {
+  for (size_t i = 0; i < std::min(compiled.backends.size(), service.backends.size()); ++i) {
+    const NextHop* way = find_next_hop(compiled_, compiled.backends[i].next_hop);
+    if (way == nullptr) continue;
+    const Backend& backend = service.backends[i];
+    return Access{fmt::format("what backend {} of {} answers", format_endpoint(backend.endpoint),
+                              service.name),
+                  replies_of(service, backend, way->port)};
+  }
+  return std::nullopt;
+}
+
+// What must not be cut off, and is not already: where the operator sits, the peer, and what
+// the backends answer.
 std::vector<Access> Reconciler::accesses(const FirewallWish& wish) const {
   std::vector<Access> all;
   const auto add = [&](std::string what, const Address& from, uint16_t from_port, const Address& to,
@@ -185,19 +199,9 @@ std::vector<Access> Reconciler::accesses(const FirewallWish& wish) const {
     add(fmt::format("the peer {}", node_.peer->node), there.address, calls ? there.port : kSomePort,
         here.address, calls ? kSomePort : here.port);
   }
-  for (const auto& [id, compiled] : compiled_.services) {
-    const Service* service = model_.find(id);
-    if (service == nullptr) continue;
-    for (size_t i = 0; i < std::min(compiled->backends.size(), service->backends.size()); ++i) {
-      const NextHop* way = find_next_hop(compiled_, compiled->backends[i].next_hop);
-      if (way == nullptr) continue;
-      const Backend& backend = service->backends[i];
-      all.push_back({fmt::format("what backend {} of {} answers", format_endpoint(backend.endpoint),
-                                 service->name),
-                     replies_of(*service, backend, way->port)});
-      break;
-    }
-  }
+  for (const auto& [id, compiled] : compiled_.services)
+    if (const Service* service = model_.find(id))
+      if (auto answers = answers_of(*service, *compiled)) all.push_back(std::move(*answers));
   const auto passes_now = [this](const rota_facts& packet) {
     return verdict_of(firewall_.cells(), packet).passes;
   };

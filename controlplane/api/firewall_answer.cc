@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 #include <utility>
 
+#include "controlplane/firewall/change.h"
 #include "controlplane/firewall/prefix.h"
 #include "controlplane/firewall/rules_file.h"
 #include "controlplane/unix_time.h"
@@ -45,8 +46,7 @@ std::string list_name(const Rule& rule) {
   return rule.kind == RuleKind::deny && rule.first ? "first" : std::string(list_of(rule.kind));
 }
 
-std::string why_asleep(const Reconciler& reconciler, const Rule& rule) {
-  const FirewallNames names = reconciler.firewall_names();
+std::string why_asleep(const FirewallNames& names, const Rule& rule) {
   if (!rule.service.empty() && !names.find_service(rule.service))
     return fmt::format("there is no service {}", rule.service);
   if (!rule.interface.empty() && !names.find_interface(rule.interface))
@@ -58,7 +58,7 @@ class RuleAnswers {
  public:
   RuleAnswers(const Reconciler& reconciler, std::vector<rota_rule_hits> hits,
               api::Firewall& response)
-      : reconciler_(reconciler), hits_(std::move(hits)), response_(response) {}
+      : names_(reconciler.firewall_names()), hits_(std::move(hits)), response_(response) {}
 
   void add_sanity(const Firewall& firewall) {
     for (const SanityRule& sanity : kSanityRules) {
@@ -71,17 +71,14 @@ class RuleAnswers {
   void add_rules(const std::vector<Rule>& rules, RuleKind kind, bool first) {
     const uint64_t now_unix_s = unix_ms() / 1000;
     for (const Rule& rule : rules) {
-      const bool expired = rule.expires_unix_s != 0 && rule.expires_unix_s <= now_unix_s;
-      if (rule.kind != kind || rule.first != first || expired) continue;
-      Rule bare = rule;
-      bare.comment.clear();
+      if (rule.kind != kind || rule.first != first || has_expired(rule, now_unix_s)) continue;
       api::Firewall::Rule& answer = add(rule.id, list_name(rule));
-      answer.set_text(summary_of(bare));
+      answer.set_text(summary_of(rule, false));
       answer.set_sources(rule.from.size());
       answer.set_expires_unix_s(rule.expires_unix_s);
       answer.set_dry_run(rule.dry_run);
       answer.set_comment(rule.comment);
-      answer.set_asleep(why_asleep(reconciler_, rule));
+      answer.set_asleep(why_asleep(names_, rule));
     }
   }
 
@@ -95,7 +92,7 @@ class RuleAnswers {
     return rule;
   }
 
-  const Reconciler& reconciler_;
+  const FirewallNames names_;
   const std::vector<rota_rule_hits> hits_;
   api::Firewall& response_;
 };
@@ -221,8 +218,6 @@ void warn_of_troubles(const Reconciler& reconciler, api::FirewallChange& respons
 }
 
 Result<Done> answer_firewall(const Reconciler& reconciler, api::Firewall& response) {
-  auto hits = reconciler.firewall_hits();
-  if (!hits) return hits.error();
   const FirewallKeeper& keeper = reconciler.firewall();
   const Firewall& firewall = keeper.firewall();
   response.set_on(keeper.is_on());
@@ -230,6 +225,8 @@ Result<Done> answer_firewall(const Reconciler& reconciler, api::Firewall& respon
   response.set_confirm_until_unix_s(reconciler.firewall_trial_until_unix_s());
   add_places(reconciler, response);
   if (!keeper.is_on()) return Done{};
+  auto hits = reconciler.firewall_hits();
+  if (!hits) return hits.error();
   for (const std::string& line : settings_of(firewall)) response.add_settings(line);
   RuleAnswers answers(reconciler, std::move(*hits), response);
   answers.add_sanity(firewall);

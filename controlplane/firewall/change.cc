@@ -26,10 +26,6 @@ std::string sense_of(Rule rule, bool with_sources) {
   return fmt::format("{} {} {}", list_of(rule.kind), whose, text_of(rule));
 }
 
-bool has_expired(const Rule& rule, uint64_t now_unix_s) {
-  return rule.expires_unix_s != 0 && rule.expires_unix_s <= now_unix_s;
-}
-
 std::string line_of(char sign, const Rule& rule) {
   return fmt::format("{} {} {}", sign, list_of(rule.kind), summary_of(rule));
 }
@@ -75,8 +71,9 @@ class Unclaimed {
     for (const Rule* rule : rules_) by_sense.emplace(sense_of(*rule, with_sources), rule);
     for (Rule& rule : rules) {
       if (rule.id != 0) continue;
-      const auto found = by_sense.lower_bound(sense_of(rule, with_sources));
-      if (found == by_sense.end() || found->first != sense_of(rule, with_sources)) continue;
+      const std::string sense = sense_of(rule, with_sources);
+      const auto found = by_sense.lower_bound(sense);
+      if (found == by_sense.end() || found->first != sense) continue;
       pair(rule, *found->second);
       std::erase(rules_, found->second);
       by_sense.erase(found);
@@ -123,6 +120,10 @@ void note_settings(const Firewall& before, const Firewall& after, std::vector<st
 }
 
 }  // namespace
+
+bool has_expired(const Rule& rule, uint64_t now_unix_s) {
+  return rule.expires_unix_s != 0 && rule.expires_unix_s <= now_unix_s;
+}
 
 std::string FirewallChange::summary() const {
   std::vector<std::string> parts;

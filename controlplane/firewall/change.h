@@ -36,6 +36,7 @@ Firewall with_rules(Firewall firewall, const std::vector<Rule>& rules);
 // The firewall without the rules of these ids; `missing` gets those that it has not.
 Firewall without_rules(Firewall firewall, std::span<const uint32_t> ids,
                        std::vector<uint32_t>& missing);
+bool has_expired(const Rule& rule, uint64_t now_unix_s);
 // Those that have expired are left out.
 std::vector<Rule> rules_at(const Firewall& firewall, uint64_t now_unix_s);
 // When the next rule goes by itself; nothing does: UINT64_MAX.

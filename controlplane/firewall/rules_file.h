@@ -43,8 +43,8 @@ Result<Firewall> read_kept_rules(const std::string& text);
 // A rule in one line, as it might stand in the file behind the name of its list. Rules are the same
 // if their kinds and these texts are.
 std::string text_of(const Rule& rule);
-// The same for people: of many sources the first few.
-std::string summary_of(const Rule& rule);
+// The same for people: of many sources the first few. Without its comment, if that is shown apart.
+std::string summary_of(const Rule& rule, bool with_comment = true);
 // The list that the rule stands in: allow, deny, limit, default.
 std::string_view list_of(RuleKind kind);
 // All that is not a rule, a line each.

@@ -58,7 +58,8 @@ void emit_limit(YAML::Emitter& out, const Limit& limit) {
   out << YAML::EndMap;
 }
 
-void emit_meaning(YAML::Emitter& out, const Rule& rule, size_t sources_shown = SIZE_MAX) {
+void emit_meaning(YAML::Emitter& out, const Rule& rule, size_t sources_shown = SIZE_MAX,
+                  bool with_comment = true) {
   emit_sources(out, rule.from, sources_shown);
   if (!rule.service.empty()) emit(out, "to", rule.service);
   if (rule.to) emit(out, "to", format_prefix(*rule.to));
@@ -75,13 +76,13 @@ void emit_meaning(YAML::Emitter& out, const Rule& rule, size_t sources_shown = S
   if (rule.first) emit(out, "first", true);
   if (rule.dry_run) emit(out, "dry_run", true);
   if (rule.for_s != 0) emit(out, "for", format_time(rule.for_s));
-  if (!rule.comment.empty()) emit(out, "comment", rule.comment);
+  if (with_comment && !rule.comment.empty()) emit(out, "comment", rule.comment);
 }
 
-std::string text_of(const Rule& rule, size_t sources_shown) {
+std::string text_of(const Rule& rule, size_t sources_shown, bool with_comment) {
   YAML::Emitter out;
   out << YAML::Flow << YAML::BeginMap;
-  emit_meaning(out, rule, sources_shown);
+  emit_meaning(out, rule, sources_shown, with_comment);
   out << YAML::EndMap;
   return out.c_str();
 }
@@ -133,9 +134,11 @@ std::string name_of_protocol(uint8_t protocol) {
   }
 }
 
-std::string text_of(const Rule& rule) { return text_of(rule, SIZE_MAX); }
+std::string text_of(const Rule& rule) { return text_of(rule, SIZE_MAX, true); }
 
-std::string summary_of(const Rule& rule) { return text_of(rule, kSourcesShown); }
+std::string summary_of(const Rule& rule, bool with_comment) {
+  return text_of(rule, kSourcesShown, with_comment);
+}
 
 std::vector<std::string> settings_of(const Firewall& firewall) {
   std::vector<std::string> lines = {"sanity: " + sanity_of(firewall)};
